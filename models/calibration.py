@@ -63,12 +63,20 @@ class Calibration:
             if name in self.held_out
         }
 
+    @property
+    def least(self) -> float:
+        """The smallest p-value that `overall` can give: that of an item which is more unusual than all by each score."""
+        return float(self.overall({name: np.array([1 / (len(self.held_out[name]) + 1)]) for name in self.default})[0])
+
     def overall(self, p_values: Mapping[str, Array]) -> Array:
         """Return one p-value per item, (N,), from those of the default scores: their smallest, calibrated again.
 
         The smallest of several p-values is small too often (it is not uniform), so it is ranked among the smallest p-values of
-        the held-out pictures. Raises KeyError if a default score is missing.
+        the held-out pictures. A single one is uniform already, and stays as it is. Raises KeyError if a default score is
+        missing.
         """
+        if len(self.default) == 1:
+            return p_values[self.default[0]]
         smallest = np.min([p_values[name] for name in self.default], axis=0)
         return conformal_p(-self.smallest[::-1], -smallest)
 

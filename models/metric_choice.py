@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from models.distributions import DiagonalGaussian
+from models.kinds.kind import Kind
 from models.vae import VAE
 
 NEIGHBORS = 5
@@ -26,10 +27,6 @@ LEAST_QUERIES = 200
 # More would take minutes and change little.
 MOST_REFERENCES, MOST_QUERIES = 60_000, 5_000
 BLOCK = 250
-NO_LABELS = (
-    "the pictures have no labels by which a metric could be chosen; a sub-folder for each class, or an array `labels`, "
-    "would help"
-)
 
 # (posteriors of b queries, posteriors of N references) -> what orders the references for each query, (b, N)
 Distance = Callable[[DiagonalGaussian, DiagonalGaussian], Tensor]
@@ -56,6 +53,11 @@ class MetricChoice:
 
     def __str__(self) -> str:
         return f"{self.metric} with sigma_weight {self.sigma_weight:g}" if self.metric == "w2" else self.metric
+
+
+def no_labels(kind: Kind) -> str:
+    """Say that items have no labels by which a metric could be chosen, and what would give them some."""
+    return f"the {kind.many} have no labels by which a metric could be chosen; {kind.labels_from} would help"
 
 
 def l2(queries: DiagonalGaussian, references: DiagonalGaussian) -> Tensor:

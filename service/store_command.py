@@ -1,4 +1,4 @@
-"""The command `python -m service.store`: load pictures into a collection, dump a collection, back up a sqlite file.
+"""The command `python -m service.store`: load items into a collection, dump a collection, back up a sqlite file.
 
 Its settings are the VAE_* variables of the service; `--store` overrides VAE_STORE, and `--models-dir` VAE_MODELS_DIR. The exit
 status is 1 after an error, 2 for a wrong command line, and 130 after Ctrl-C.
@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from models.kinds import kind_of
+from models.kinds.beside import Beside
 from models.readers.left_out import listed, plural
 from models.readers.ranges import pixel_lines
 from service.flags import explain
@@ -123,13 +125,19 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
             model = await _load_model(pipeline.catalog, settings, options, there)
             background, invert = options.background, options.invert
             word = kind_of(model.manifest.model.kind).noun
+            beside = Beside(options.id_column, options.metadata_columns)
+            named = None if beside == Beside() else partial(model.kind.beside, beside=beside)
+            if model.is_pictures and named is not None:
+                raise LoadError(
+                    f"--id-column and --metadata-columns are for tables, and {model.name!r} is a model of pictures"
+                )
             if model.is_pictures:
                 wanted = Inference(model, background=background, invert=invert).preprocessing
                 sources = sources_of(options.paths, wanted, options.prefix)
             elif background or invert:
                 raise LoadError(f"--background and --invert are for pictures, and {model.name!r} is no model of pictures")
             else:
-                sources = row_sources(options.paths, model.kind)
+                sources = row_sources(options.paths, model.kind, named)
             print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
             collection = there or _new(options, model)
             if collection.keep == "picture":

@@ -24,12 +24,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     loading = commands.add_parser(
         "load",
         parents=[store],
-        help="encode pictures into a collection, which is created if needed",
-        description="Encode pictures and add them to a collection, which is created if needed.",
+        help="encode pictures, rows, drawings or texts into a collection, which is created if needed",
+        description="Encode pictures, or what the model is about, and add them to a collection, which is created if needed.",
     )
     loading.add_argument("--collection", required=True, help="name of the collection")
     loading.add_argument(
-        "--model", help="model that encodes the pictures (default: that of the collection; for a new one VAE_DEFAULT_MODEL)"
+        "--model", help="model that encodes them (default: that of the collection; for a new one VAE_DEFAULT_MODEL)"
     )
     loading.add_argument(
         "--models-dir",
@@ -54,6 +54,18 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="begin each id with the name of the picture's folder, for paths that have the same ids",
     )
     loading.add_argument(
+        "--id-column",
+        metavar="COLUMN",
+        help="column of a table that has the ids (default: ids are the name of the file and the number of the row)",
+    )
+    loading.add_argument(
+        "--metadata-columns",
+        type=_columns,
+        default=(),
+        metavar="COLUMNS",
+        help="columns of a table that become metadata, separated by commas; '*' for all that the model does not take",
+    )
+    loading.add_argument(
         "--replace", action="store_true", help="encode again what is already there, and store it if it has changed"
     )
     loading.add_argument(
@@ -74,7 +86,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="+",
         type=Path,
         metavar="PATH",
-        help="picture, folder of pictures, npz or npy file, or IDX file (the format of MNIST)",
+        help="picture, folder of pictures, npz or npy file, or IDX file (the format of MNIST); for models of tables CSV or "
+        "Parquet, of drawings npz, ndjson or a folder of SVG, of texts a file of lines, a folder of texts, or ABC tunes",
     )
     dumping = commands.add_parser(
         "dump",
@@ -99,6 +112,10 @@ def _share(text: str) -> float:
         if 0 <= (share := float(text)) < 1:
             return share
     raise argparse.ArgumentTypeError(f"must be a number of at least 0 and below 1, not {text!r}")
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _weight(text: str) -> float:

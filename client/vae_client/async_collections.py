@@ -9,6 +9,7 @@ from vae_client.async_transport import AsyncTransport
 from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Invert, Options, names
 from vae_client.data import Data
+from vae_client.labels import Label
 from vae_client.pictures import Picture, Pictures
 from vae_client.progress import Progress
 from vae_client.results import Added, Collection, Deleted, Item, Neighbors, Posteriors
@@ -58,6 +59,7 @@ class AsyncCollectionMethods(AsyncTransport):
         if_exists: IfExists | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Added:
@@ -69,7 +71,7 @@ class AsyncCollectionMethods(AsyncTransport):
         sent again adds nothing twice.
         """
         batch = batches.one(items, ids, metadata)
-        options = Options(model, timeout_ms, background, invert)
+        options = Options(model, timeout_ms, background, invert, label)
         return await self._built(collection_calls.add, collection, batch, options, if_exists)
 
     async def add_many(
@@ -85,6 +87,7 @@ class AsyncCollectionMethods(AsyncTransport):
         progress: bool = False,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Added:
@@ -104,6 +107,7 @@ class AsyncCollectionMethods(AsyncTransport):
             progress=progress,
             background=background,
             invert=invert,
+            label=label,
             model=model,
             timeout_ms=timeout_ms,
         )
@@ -122,15 +126,16 @@ class AsyncCollectionMethods(AsyncTransport):
         progress: bool = False,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> AsyncIterator[Added]:
         """Add as `add_many` does, and yield the result of one batch after the other."""
-        options = Options(model, timeout_ms, background, invert)
+        options = Options(model, timeout_ms, background, invert, label)
         parts = batches.named(items, batch_size, ids, metadata)
         bar = Progress(progress, "add", batches.count_of(items) if progress else None)
         return self._in_order(
-            parts, lambda batch: collection_calls.add(collection, batch, options, if_exists), concurrency, bar
+            parts, lambda batch: collection_calls.add(collection, batch, options.of(batch.items), if_exists), concurrency, bar
         )
 
     async def items(
@@ -211,6 +216,7 @@ class AsyncCollectionMethods(AsyncTransport):
         exact: bool | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Neighbors:
@@ -223,7 +229,7 @@ class AsyncCollectionMethods(AsyncTransport):
         build = partial(
             collection_calls.search,
             collection,
-            Options(model, timeout_ms, background, invert),
+            Options(model, timeout_ms, background, invert, label),
             picture,
             mu,
             sigma,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from vae_client import latent_calls
 from vae_client.async_transport import AsyncTransport
 from vae_client.calls import Background, Call, Invert, NpyType, Options, PixelKind
+from vae_client.labels import Label
 from vae_client.results import Decoded
 
 
@@ -27,6 +28,7 @@ class AsyncLatentMethods(AsyncTransport):
         dtype: NpyType = "uint8",
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -40,7 +42,7 @@ class AsyncLatentMethods(AsyncTransport):
                 points,
                 directions,
                 keep,
-                self._about(collection, model, timeout_ms, background, invert),
+                self._about(collection, model, timeout_ms, background, invert, label),
                 dtype,
                 collection=collection,
                 pixels=pixels,
@@ -61,6 +63,7 @@ class AsyncLatentMethods(AsyncTransport):
         dtype: NpyType = "uint8",
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -73,7 +76,7 @@ class AsyncLatentMethods(AsyncTransport):
                 latent_calls.combine,
                 terms,
                 weights,
-                self._about(collection, model, timeout_ms, background, invert),
+                self._about(collection, model, timeout_ms, background, invert, label),
                 dtype,
                 collection=collection,
                 pixels=pixels,
@@ -95,6 +98,7 @@ class AsyncLatentMethods(AsyncTransport):
         dtype: NpyType = "uint8",
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -107,7 +111,7 @@ class AsyncLatentMethods(AsyncTransport):
                 latent_calls.barycenter,
                 points,
                 weights,
-                self._about(collection, model, timeout_ms, background, invert),
+                self._about(collection, model, timeout_ms, background, invert, label),
                 dtype,
                 method=method,
                 collection=collection,
@@ -130,6 +134,7 @@ class AsyncLatentMethods(AsyncTransport):
         dtype: NpyType = "uint8",
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -143,7 +148,7 @@ class AsyncLatentMethods(AsyncTransport):
                 latent_calls.traverse,
                 points,
                 dims,
-                self._about(collection, model, timeout_ms, background, invert),
+                self._about(collection, model, timeout_ms, background, invert, label),
                 dtype,
                 steps=steps,
                 over=over,
@@ -163,6 +168,7 @@ class AsyncLatentMethods(AsyncTransport):
         item: str | None = None,
         details: bool = False,
         dtype: NpyType = "uint8",
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -176,7 +182,7 @@ class AsyncLatentMethods(AsyncTransport):
                 latent_calls.manifold,
                 dims,
                 n,
-                self._about(collection, model, timeout_ms),
+                self._about(collection, model, timeout_ms, label=label),
                 span=span,
                 collection=collection,
                 item=item,
@@ -201,6 +207,7 @@ class AsyncLatentMethods(AsyncTransport):
         dtype: NpyType = "uint8",
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -218,7 +225,7 @@ class AsyncLatentMethods(AsyncTransport):
                 end,
                 points,
                 corners,
-                self._about(collection, model, timeout_ms, background, invert),
+                self._about(collection, model, timeout_ms, background, invert, label),
                 steps,
                 dtype,
                 method=method,
@@ -237,10 +244,11 @@ class AsyncLatentMethods(AsyncTransport):
         timeout_ms: int | None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
     ) -> Options:
         """Return options. The model of a collection answers, so that of the client is left out then."""
         options = self._options if collection is None else Options
-        return options(model, timeout_ms, background, invert)
+        return options(model, timeout_ms, background, invert, label)
 
     async def _decoded(self, build: Callable[[], Call[Decoded]], details: bool, include: str = "z") -> Decoded:
         call = await asyncio.to_thread(build)

@@ -8,6 +8,7 @@ from vae_client import batches, latent_calls
 from vae_client.async_latents import AsyncLatentMethods
 from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Invert, NpyType, Options, PixelKind, names
+from vae_client.labels import Label
 from vae_client.latent_calls import ScoreName
 from vae_client.latent_results import ModelMap, Scores
 from vae_client.pictures import Pictures
@@ -27,6 +28,7 @@ class AsyncScoreMethods(AsyncLatentMethods):
         seed: int | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Scores:
@@ -34,7 +36,7 @@ class AsyncScoreMethods(AsyncLatentMethods):
 
         `samples` is the number of draws for elbo and iwae, `seed` that of the noise of these and of regret.
         """
-        options = self._options(model, timeout_ms, background, invert)
+        options = self._options(model, timeout_ms, background, invert, label)
         return await self._built(partial(latent_calls.score, pictures, options, scores, samples, seed))
 
     async def score_many(
@@ -49,6 +51,7 @@ class AsyncScoreMethods(AsyncLatentMethods):
         progress: bool = False,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Scores:
@@ -56,10 +59,10 @@ class AsyncScoreMethods(AsyncLatentMethods):
 
         A picture has the same numbers in each batch. Batches that are too large, such as 65 pictures with regret, are halved.
         """
-        options, asked = self._options(model, timeout_ms, background, invert), names(scores)
+        options, asked = self._options(model, timeout_ms, background, invert, label), names(scores)
         parts = self._in_order(
             batches.split(pictures, batch_size),
-            lambda batch: latent_calls.score(batch.content, options, asked, samples, seed),
+            lambda batch: latent_calls.score(batch.content, options.of(batch.items), asked, samples, seed),
             concurrency,
             Progress(progress, "score", batches.count_of(pictures) if progress else None),
         )
@@ -77,11 +80,12 @@ class AsyncScoreMethods(AsyncLatentMethods):
         sharpen: float | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> bytes:
         """Return pictures as one small file of their latents, rounded to bins of `step` sigmas (default 1)."""
-        options = self._options(model, timeout_ms, background, invert)
+        options = self._options(model, timeout_ms, background, invert, label)
         return await self._built(partial(latent_calls.compress, pictures, options, step, sharpen))
 
     async def decompress(
@@ -92,6 +96,7 @@ class AsyncScoreMethods(AsyncLatentMethods):
         seed: int | None = None,
         details: bool = False,
         dtype: NpyType = "uint8",
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -99,7 +104,7 @@ class AsyncScoreMethods(AsyncLatentMethods):
 
         `details=True` brings the latents `z` with a second request.
         """
-        options = Options(model, timeout_ms)
+        options = Options(model, timeout_ms, label=label)
         return await self._decoded(
             partial(latent_calls.decompress, file, options, pixels=pixels, seed=seed, dtype=dtype), details
         )

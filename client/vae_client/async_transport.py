@@ -13,6 +13,7 @@ from vae_client.batches import Batch, Sizes
 from vae_client.calls import Background, Call, Invert, Options
 from vae_client.connection import http_arguments, request_arguments
 from vae_client.errors import BatchFailed, NoAnswer, ProblemError, problem_of
+from vae_client.labels import Label
 from vae_client.progress import Progress
 from vae_client.retrying import Attempts, no_answer
 
@@ -59,8 +60,9 @@ class AsyncTransport:
         timeout_ms: int | None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
     ) -> Options:
-        return Options(model or self._model, timeout_ms, background, invert)
+        return Options(model or self._model, timeout_ms, background, invert, label)
 
     async def _built(self, build: Callable[..., Call[T]], *arguments: object) -> T:
         """Send a call that is built in a thread, because files are read and pictures encoded. Raises VaeError."""

@@ -5,7 +5,7 @@ Knows nothing of connections and retries, so that the client and the asynchronou
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
@@ -13,6 +13,7 @@ import httpx
 
 from vae_client import data, json_body, npy, pictures
 from vae_client.errors import ModelChanged, UnexpectedAnswer
+from vae_client.labels import Label, label_text, labels_of
 from vae_client.results import ROWS, Decoded, PictureWarning, Posteriors
 
 T = TypeVar("T")
@@ -48,16 +49,22 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True)
 class Options:
-    """What many requests may have: a model, a deadline in milliseconds, and how pictures are brought into the model's ink."""
+    """What many requests may have: a model, a deadline in milliseconds, the ink of pictures, and what a model is told."""
 
     model: str | None = None
     timeout_ms: int | None = None
     background: Background | None = None
     invert: Invert | None = None
+    label: Label | None = None
 
     def parameters(self) -> dict[str, Any]:
         """Return those that are parameters and not None."""
-        return present(model=self.model, background=self.background, invert=self.invert)
+        ink = {"background": self.background, "invert": self.invert}
+        return present(model=self.model, **ink, label=label_text(self.label))
+
+    def of(self, items: range) -> "Options":
+        """Return the options of some of the items of a call: those with the labels of these. Raises ValueError."""
+        return self if self.label is None else replace(self, label=labels_of(self.label, items))
 
     def headers(self, **others: str) -> dict[str, str]:
         """Return headers with the deadline. It is a header because some requests allow no parameters."""
@@ -168,7 +175,7 @@ def _read_data(response: httpx.Response, drawn: tuple[int | None, str | None], a
     if items is None:
         raise ValueError("it has no data")
     others = {name: value for name, value in answer.items() if name not in ("model", items.many, "seed", "prior", "warnings")}
-    return Decoded(npy.floats([]), *label_of(response), *drawn, len(warnings), details=others, items=items)
+    return Decoded(data.NO_PIXELS, *label_of(response), *drawn, len(warnings), details=others, items=items)
 
 
 def encode(content: Any, options: Options, include: Iterable[str] = (), seed: int | None = None) -> Call[Posteriors]:
@@ -210,7 +217,7 @@ def decode(
     file, count = npy.latents_file(z.mu if isinstance(z, Posteriors) else z)
     headers = options.headers(Accept=NPY, Content_Type=NPY)
     steps = {"step_temperature": step_temperature, "max_length": max_length}
-    params = query(model=options.model, pixels=pixels, seed=seed, dtype=dtype, **steps)
+    params = query(model=options.model, label=label_text(options.label), pixels=pixels, seed=seed, dtype=dtype, **steps)
     return Call("POST", "/decode", counted(read_pictures, count), params, file, headers)
 
 
@@ -220,23 +227,20 @@ def sample(
     seed: int | None,
     temperature: float | None,
     prior: str | None,
-    label: str | int | None,
     pixels: PixelKind | None,
     dtype: NpyType,
     **more: Any,
 ) -> Call[Decoded]:
     """Nothing -> pictures of the prior. `more`: parameters for other kinds of data."""
-    given = {"seed": seed, "temperature": temperature, "prior": prior, "label": label, "pixels": pixels, "dtype": dtype}
-    params = query(n=n, model=options.model, **given, **more)
+    given = {"seed": seed, "temperature": temperature, "prior": prior, "pixels": pixels, "dtype": dtype}
+    params = query(n=n, **options.parameters(), **given, **more)
     return Call("POST", "/sample", counted(read_pictures, int(n)), params, None, options.headers(Accept=NPY))
 
 
-def latents_of_sample(
-    drawn: Decoded, options: Options, temperature: float | None, label: str | int | None, include: Iterable[str]
-) -> Call[Any]:
+def latents_of_sample(drawn: Decoded, options: Options, temperature: float | None, include: Iterable[str]) -> Call[Any]:
     """Pictures of the prior -> their latents, which npy answers lack: the same draw as JSON. Raises ModelChanged."""
-    given = {"seed": drawn.seed, "temperature": temperature, "prior": drawn.prior, "label": label}
-    same = query(n=len(drawn), model=options.model, **given)
+    given = {"seed": drawn.seed, "temperature": temperature, "prior": drawn.prior}
+    same = query(n=len(drawn), **options.parameters(), **given)
 
     def read(response: httpx.Response) -> Any:  # (N, D)
         if label_of(response) != (drawn.model, drawn.digest):

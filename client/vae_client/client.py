@@ -14,6 +14,7 @@ from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Include, Invert, NpyType, PixelKind
 from vae_client.data import Data, Strokes, Texts
 from vae_client.errors import VaeError
+from vae_client.labels import Label
 from vae_client.pictures import Pictures
 from vae_client.progress import Progress
 from vae_client.results import Decoded, Model, Posteriors
@@ -38,14 +39,17 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
         seed: int | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Posteriors:
         """Return the posteriors of one picture or several, in their order, with one request.
 
+        Rows([{...}]), Strokes([...]) and Texts(["..."]) are taken as pictures are. `label` is what a conditional model is
+        told, here and in all methods that have it: one label for all, or a list with one for each.
         `include` brings more fields of Posteriors, but its answers are JSON, which is larger and slower; `seed` is that of z.
         """
-        return self._run(calls.encode(pictures, self._options(model, timeout_ms, background, invert), include, seed))
+        return self._run(calls.encode(pictures, self._options(model, timeout_ms, background, invert, label), include, seed))
 
     def decode(
         self,
@@ -56,15 +60,17 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
         dtype: NpyType = "uint8",
         step_temperature: float | None = None,
         max_length: int | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
         """Return the pictures of latents, (N, D) or (D,), or of the mu of Posteriors, with one request.
 
         `pixels="sample"` draws the pixels from p(x given z) with the seed, here and in `sample` and `reconstruct`.
+        Rows, drawings and texts are the `items` of the result.
         Drawings and texts are made with `step_temperature`, 0 for the likeliest steps, and have at most `max_length` of them.
         """
-        options = self._options(model, timeout_ms)
+        options = self._options(model, timeout_ms, label=label)
         return self._run(calls.decode(z, options, pixels, seed, dtype, step_temperature, max_length))
 
     def sample(
@@ -76,24 +82,24 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
         prior: Literal["standard", "vamp", "aggregate"] | None = None,
         step_temperature: float | None = None,
         max_length: int | None = None,
-        label: str | int | None = None,
+        label: Label | None = None,
         include: Iterable[Literal["z"]] | Literal["z"] = (),
         pixels: PixelKind | None = None,
         dtype: NpyType = "uint8",
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
-        """Return n pictures drawn from the prior. The answer says which seed and prior they are from.
+        """Return n pictures drawn from the prior, or rows, drawings or texts as `items`, and their seed and prior.
 
         `label` is one of the `labels` of the model, for pictures of this label only.
         `include=["z"]` brings their latents with a second request, which draws the same again. Raises ModelChanged then.
         """
-        options, names = self._options(model, timeout_ms), calls.names(include)
+        options, names = self._options(model, timeout_ms, label=label), calls.names(include)
         steps = {"step_temperature": step_temperature, "max_length": max_length}
-        drawn = self._run(calls.sample(n, options, seed, temperature, prior, label, pixels, dtype, **steps))
+        drawn = self._run(calls.sample(n, options, seed, temperature, prior, pixels, dtype, **steps))
         if not names:
             return drawn
-        return replace(drawn, z=self._run(calls.latents_of_sample(drawn, options, temperature, label, names)))
+        return replace(drawn, z=self._run(calls.latents_of_sample(drawn, options, temperature, names)))
 
     def reconstruct(
         self,
@@ -106,6 +112,7 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
         cells: Literal["missing", "all"] | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -113,7 +120,7 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
 
         The missing cells of table rows are filled, and named in `details["filled"]`; `cells="all"` reconstructs all.
         """
-        options = self._options(model, timeout_ms, background, invert)
+        options = self._options(model, timeout_ms, background, invert, label)
         return self._run(calls.reconstruct(pictures, options, mode, pixels, seed, dtype, cells))
 
     def complete(
@@ -141,6 +148,7 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
         include: Iterable[Include] | Include = (),
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Posteriors:
@@ -156,6 +164,7 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
             include=include,
             background=background,
             invert=invert,
+            label=label,
             model=model,
             timeout_ms=timeout_ms,
         )
@@ -171,14 +180,17 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
         include: Iterable[Include] | Include = (),
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Iterator[Posteriors]:
         """Yield the posteriors of one batch after the other, so that neither pictures nor posteriors pile up in memory."""
-        options, names = self._options(model, timeout_ms, background, invert), calls.names(include)
+        options, names = self._options(model, timeout_ms, background, invert, label), calls.names(include)
         parts = batches.split(pictures, batch_size)
         bar = Progress(progress, "encode", batches.count_of(pictures) if progress else None)
-        return self._in_order(parts, lambda batch: calls.encode(batch.content, options, names), concurrency, bar)
+        return self._in_order(
+            parts, lambda batch: calls.encode(batch.content, options.of(batch.items), names), concurrency, bar
+        )
 
     def models(self) -> list[Model]:
         """Return the loaded models, in the order of their names."""

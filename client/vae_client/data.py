@@ -4,11 +4,16 @@ Each is a list: `client.encode(Rows([{"age": 31}]), model="people")`. What a mod
 one, too.
 """
 
+import csv
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar, overload
 
 D = TypeVar("D", bound="Data")
+
+
+SUFFIXES = (".csv", ".tsv")
+DELIMITERS = ",;\t|"
 
 
 class Data(list[Any]):
@@ -17,7 +22,7 @@ class Data(list[Any]):
     many: ClassVar[str]  # the key of the list in JSON
     one: ClassVar[str]  # the key of one item
 
-    def __init__(self, items: Iterable[Any] = ()) -> None:
+    def __init__(self, items: "Iterable[Any] | os.PathLike[str]" = ()) -> None:
         super().__init__(self.listed(items))
 
     def listed(self, items: Any) -> Iterable[Any]:
@@ -39,7 +44,10 @@ class Data(list[Any]):
 
 
 class Rows(Data):
-    """Rows of a table: mappings from columns to values, None where a cell is missing. A DataFrame of pandas is taken, too."""
+    """Rows of a table: mappings from columns to values, None where a cell is missing.
+
+    A DataFrame of pandas is taken, too, and the path of a CSV file with a header, in UTF-8.
+    """
 
     many: ClassVar[str] = "rows"
     one: ClassVar[str] = "row"
@@ -47,7 +55,12 @@ class Rows(Data):
     def listed(self, items: Any) -> Iterable[Any]:
         if hasattr(items, "to_dict"):  # NaN is no JSON, and neither are the numbers of numpy
             return [{name: _plain(value) for name, value in row.items()} for row in items.to_dict("records")]
-        return [dict(row) for row in super().listed(items)]
+        if isinstance(items, str | os.PathLike):
+            return _rows_of_file(items)
+        found = list(super().listed(items))
+        if wrong := [row for row in found if not isinstance(row, Mapping)]:
+            raise TypeError(f"a row is a mapping from columns to values, such as {{'age': 31}}, not {type(wrong[0]).__name__}")
+        return [dict(row) for row in found]
 
 
 class Strokes(Data):
@@ -61,7 +74,7 @@ class Strokes(Data):
 
 
 class Texts(Data):
-    """Texts."""
+    """Texts: strings, not paths of files."""
 
     many: ClassVar[str] = "texts"
     one: ClassVar[str] = "text"
@@ -73,6 +86,32 @@ KINDS: tuple[type[Data], ...] = (Rows, Strokes, Texts)
 def found_in(answer: Mapping[str, Any]) -> Data | None:
     """Return the data of an answer in JSON, None if it has none of these kinds."""
     return next((kind(answer[kind.many]) for kind in KINDS if kind.many in answer), None)
+
+
+class NoPixels:
+    """Stands for the pixels of data that are no pictures: whatever uses it is told where the data are."""
+
+    def _refuse(self, *arguments: Any, **named: Any) -> Any:
+        raise AttributeError("the model is not one of pictures, so there are no pixels: use .items of the result")
+
+    __len__ = __iter__ = __getitem__ = __array__ = __getattr__ = _refuse
+
+
+NO_PIXELS: Any = NoPixels()
+
+
+def _rows_of_file(path: "str | os.PathLike[str]") -> list[dict[str, str | None]]:
+    """Return the rows of a CSV file, cells as text. Raises TypeError, ValueError, OSError."""
+    if not os.fspath(path).lower().endswith(SUFFIXES):
+        raise TypeError(f"Rows takes mappings, a DataFrame or the path of a CSV file, not {os.fspath(path)!r}")
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+        file.seek(0)
+        found = list(csv.DictReader(file, delimiter=max(DELIMITERS, key=header.count), skipinitialspace=True))
+    for i, row in enumerate(found):
+        if None in row:
+            raise ValueError(f"{os.fspath(path)}: row {i} has more cells than the header has names")
+    return found
 
 
 def _plain(value: Any) -> Any:

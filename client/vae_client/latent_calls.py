@@ -125,7 +125,7 @@ def traverse(
 
 def manifold(dims: Iterable[int] | None, n: int, options: Options, **parameters: Any) -> Call[Decoded]:
     """Nothing -> the n x n pictures of a plane."""
-    params = query(model=options.model, dims=None if dims is None else ",".join(map(str, dims)), n=n, **parameters)
+    params = query(**options.parameters(), dims=None if dims is None else ",".join(map(str, dims)), n=n, **parameters)
     return Call("GET", "/manifold", counted(read_pictures, n * n), params, None, options.headers(Accept=NPY))
 
 
@@ -154,7 +154,7 @@ def compress(content: Any, options: Options, step: float | None, sharpen: float 
 def decompress(file: Any, options: Options, **parameters: Any) -> Call[Decoded]:
     """A file of latents -> pictures."""
     headers = options.headers(Accept=NPY, Content_Type="application/x-vae-latents")
-    params = query(model=options.model, **parameters)
+    params = query(**options.parameters(), **parameters)
     return Call("POST", "/decompress", read_pictures, params, pictures.file_of(file), headers)
 
 
@@ -176,7 +176,8 @@ def _read_scores(response: httpx.Response) -> Scores:
 
 def _score(one: dict[str, Any]) -> Score:
     values = npy.floats(one["value"]), npy.floats(one["p_value"]), one["unit"], npy.floats(one.get("ess"))
-    return Score(*values, tuple(one["kind"]) if one.get("kind") else None, one.get("samples"), one.get("seed"))
+    kind, columns, unusual = (tuple(one[name]) if one.get(name) else None for name in ("kind", "columns", "unusual"))
+    return Score(*values, kind, one.get("samples"), one.get("seed"), columns, unusual)
 
 
 def model_map(model: str, dims: Iterable[int] | None, options: Options) -> Call[ModelMap]:

@@ -21,7 +21,8 @@ class Score:
     """One score of N pictures: `value` and `p_value`, float32 (N,) each. Without a calibration, `p_value` is None.
 
     `unit` is that of the values, such as nats. Only iwae has `ess` (N,), the effective number of samples, and `kind`, "bound"
-    or "likelihood" for each picture; only elbo and iwae have `samples`, and only scores with noise the `seed`.
+    or "likelihood" for each picture; only elbo and iwae have `samples`, and only scores with noise the `seed`. Only surprise,
+    of rows of a table, has `columns`, what each column adds to the value of each row, and `unusual`, the one that adds most.
     """
 
     value: "NDArray[np.float32]"
@@ -31,6 +32,8 @@ class Score:
     kind: tuple[str, ...] | None = None
     samples: int | None = None
     seed: int | None = None
+    columns: tuple[Mapping[str, float], ...] | None = None
+    unusual: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +66,14 @@ class Scores:
 
 
 def _joined(parts: Sequence[Score]) -> Score:
-    kind = None if parts[0].kind is None else tuple(one for part in parts for one in part.kind or ())
-    return replace(parts[0], **{name: _rows(parts, name) for name in ("value", "p_value", "ess")}, kind=kind)
+    arrays = {name: _rows(parts, name) for name in ("value", "p_value", "ess")}
+    return replace(parts[0], **arrays, **{name: _all(parts, name) for name in ("kind", "columns", "unusual")})
+
+
+def _all(parts: Sequence[Score], name: str) -> Any:
+    if getattr(parts[0], name) is None:
+        return None
+    return tuple(one for part in parts for one in getattr(part, name) or ())
 
 
 def _rows(parts: Sequence[Any], name: str) -> Any:

@@ -11,7 +11,7 @@ import secrets
 import struct
 import sys
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -57,7 +57,7 @@ def as_rows(pictures: Any) -> Any:
 
 def listed(pictures: Any) -> Any:
     """Return pictures as an array (N, ...), or as an iterable of single ones. Raises TypeError, ValueError."""
-    if is_one(pictures):
+    if is_one(pictures) or isinstance(pictures, Mapping):
         return [pictures]
     if isinstance(pictures, Data):
         return pictures
@@ -120,6 +120,8 @@ def file_of(picture: Any) -> bytes:
         return _file_of_pillow(picture)
     if npy.is_array(picture):
         return png_of(one_array(picture))
+    if isinstance(picture, Mapping):
+        raise TypeError("a mapping is no picture; rows of a table are Rows([{...}])")
     raise TypeError(f"a picture is a path, bytes, an open file, a picture of Pillow or an array, not {type(picture).__name__}")
 
 

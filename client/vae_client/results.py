@@ -92,8 +92,8 @@ class Decoded:
     `warning_count` is the number of the service's warnings about the pictures that were sent; `include=["warnings"]` of encode
     says for the same pictures what they are.
 
-    A model of tables, drawings or texts answers `items`, as Rows, Strokes or Texts, and no pixels; `details` then has what
-    else the answer says, such as the columns that were `filled`.
+    A model of tables, drawings or texts answers `items`, as Rows, Strokes or Texts, and any use of `pixels` raises
+    AttributeError; `details` then has what else the answer says, such as the columns that were `filled`.
     """
 
     pixels: "NDArray[Any]" = field(repr=False)

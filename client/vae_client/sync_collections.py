@@ -7,6 +7,7 @@ from vae_client import batches, collection_calls
 from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Invert, Options, names
 from vae_client.data import Data
+from vae_client.labels import Label
 from vae_client.pictures import Picture, Pictures
 from vae_client.progress import Progress
 from vae_client.results import Added, Collection, Deleted, Item, Neighbors, Posteriors
@@ -62,6 +63,7 @@ class CollectionMethods(Transport):
         if_exists: IfExists | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Added:
@@ -73,7 +75,7 @@ class CollectionMethods(Transport):
         sent again adds nothing twice.
         """
         batch = batches.one(items, ids, metadata)
-        options = Options(model, timeout_ms, background, invert)
+        options = Options(model, timeout_ms, background, invert, label)
         return self._run(collection_calls.add(collection, batch, options, if_exists))
 
     def add_many(
@@ -89,6 +91,7 @@ class CollectionMethods(Transport):
         progress: bool = False,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Added:
@@ -108,6 +111,7 @@ class CollectionMethods(Transport):
             progress=progress,
             background=background,
             invert=invert,
+            label=label,
             model=model,
             timeout_ms=timeout_ms,
         )
@@ -126,15 +130,16 @@ class CollectionMethods(Transport):
         progress: bool = False,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Iterator[Added]:
         """Add as `add_many` does, and yield the result of one batch after the other."""
-        options = Options(model, timeout_ms, background, invert)
+        options = Options(model, timeout_ms, background, invert, label)
         parts = batches.named(items, batch_size, ids, metadata)
         bar = Progress(progress, "add", batches.count_of(items) if progress else None)
         return self._in_order(
-            parts, lambda batch: collection_calls.add(collection, batch, options, if_exists), concurrency, bar
+            parts, lambda batch: collection_calls.add(collection, batch, options.of(batch.items), if_exists), concurrency, bar
         )
 
     def items(
@@ -214,6 +219,7 @@ class CollectionMethods(Transport):
         exact: bool | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Neighbors:
@@ -225,7 +231,7 @@ class CollectionMethods(Transport):
         """
         call = collection_calls.search(
             collection,
-            Options(model, timeout_ms, background, invert),
+            Options(model, timeout_ms, background, invert, label),
             picture,
             mu,
             sigma,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from vae_client import collection_calls, density_calls
 from vae_client.calls import Background, Invert, Options
+from vae_client.labels import Label
 from vae_client.latent_results import Comparison, Coverage, Densities, DensityMap, Direction, ItemMap
 from vae_client.sync_collections import Filter
 from vae_client.sync_transport import Transport
@@ -30,6 +31,7 @@ class DensityMethods(Transport):
         orthogonal_to: Iterable[str] | str = (),
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Direction:
@@ -38,7 +40,7 @@ class DensityMethods(Transport):
         A side is a filter, {"ids": [...]}, pictures, or latents (N, D), at least two. The part along the directions of
         `orthogonal_to` is removed.
         """
-        options = Options(model, timeout_ms, background, invert)
+        options = Options(model, timeout_ms, background, invert, label)
         return self._run(density_calls.put_direction(collection, name, positive, negative, method, orthogonal_to, options))
 
     def directions(self, collection: str, *, timeout_ms: int | None = None) -> list[Direction]:
@@ -64,11 +66,12 @@ class DensityMethods(Transport):
         strict: bool | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Densities:
         """Return the log density of the items, in nats, at N points, and the ids of their k nearest items (default 5)."""
-        options = Options(model, timeout_ms, background, invert)
+        options = Options(model, timeout_ms, background, invert, label)
         return collection_calls.warned(
             self._run(
                 density_calls.density(collection, points, options, k=k, bandwidth=bandwidth, filter=filter, strict=strict)
@@ -88,6 +91,7 @@ class DensityMethods(Transport):
         strict: bool | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Comparison:
@@ -95,7 +99,7 @@ class DensityMethods(Transport):
 
         Items come `limit` (default 100, at most 1000) at a time; the `cursor` of a result leads to the next ones.
         """
-        options = Options(model, timeout_ms, background, invert)
+        options = Options(model, timeout_ms, background, invert, label)
         return collection_calls.warned(
             self._run(
                 density_calls.compare(

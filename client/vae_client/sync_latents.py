@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from vae_client import latent_calls
 from vae_client.calls import Background, Call, Invert, NpyType, Options, PixelKind
+from vae_client.labels import Label
 from vae_client.results import Decoded
 from vae_client.sync_transport import Transport
 
@@ -29,6 +30,7 @@ class LatentMethods(Transport):
         dtype: NpyType = "uint8",
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -41,7 +43,7 @@ class LatentMethods(Transport):
                 points,
                 directions,
                 keep,
-                self._about(collection, model, timeout_ms, background, invert),
+                self._about(collection, model, timeout_ms, background, invert, label),
                 dtype,
                 collection=collection,
                 pixels=pixels,
@@ -62,6 +64,7 @@ class LatentMethods(Transport):
         dtype: NpyType = "uint8",
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -73,7 +76,7 @@ class LatentMethods(Transport):
             latent_calls.combine(
                 terms,
                 weights,
-                self._about(collection, model, timeout_ms, background, invert),
+                self._about(collection, model, timeout_ms, background, invert, label),
                 dtype,
                 collection=collection,
                 pixels=pixels,
@@ -95,6 +98,7 @@ class LatentMethods(Transport):
         dtype: NpyType = "uint8",
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -106,7 +110,7 @@ class LatentMethods(Transport):
             latent_calls.barycenter(
                 points,
                 weights,
-                self._about(collection, model, timeout_ms, background, invert),
+                self._about(collection, model, timeout_ms, background, invert, label),
                 dtype,
                 method=method,
                 collection=collection,
@@ -129,6 +133,7 @@ class LatentMethods(Transport):
         dtype: NpyType = "uint8",
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -141,7 +146,7 @@ class LatentMethods(Transport):
             latent_calls.traverse(
                 points,
                 dims,
-                self._about(collection, model, timeout_ms, background, invert),
+                self._about(collection, model, timeout_ms, background, invert, label),
                 dtype,
                 steps=steps,
                 over=over,
@@ -161,6 +166,7 @@ class LatentMethods(Transport):
         item: str | None = None,
         details: bool = False,
         dtype: NpyType = "uint8",
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -173,7 +179,7 @@ class LatentMethods(Transport):
             latent_calls.manifold(
                 dims,
                 n,
-                self._about(collection, model, timeout_ms),
+                self._about(collection, model, timeout_ms, label=label),
                 span=span,
                 collection=collection,
                 item=item,
@@ -198,6 +204,7 @@ class LatentMethods(Transport):
         dtype: NpyType = "uint8",
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -214,7 +221,7 @@ class LatentMethods(Transport):
                 end,
                 points,
                 corners,
-                self._about(collection, model, timeout_ms, background, invert),
+                self._about(collection, model, timeout_ms, background, invert, label),
                 steps,
                 dtype,
                 method=method,
@@ -233,10 +240,11 @@ class LatentMethods(Transport):
         timeout_ms: int | None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
     ) -> Options:
         """Return options. The model of a collection answers, so that of the client is left out then."""
         options = self._options if collection is None else Options
-        return options(model, timeout_ms, background, invert)
+        return options(model, timeout_ms, background, invert, label)
 
     def _decoded(self, call: Call[Decoded], details: bool, include: str = "z") -> Decoded:
         decoded = self._run(call)

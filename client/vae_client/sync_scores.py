@@ -6,6 +6,7 @@ from typing import Any
 from vae_client import batches, latent_calls
 from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Invert, NpyType, Options, PixelKind, names
+from vae_client.labels import Label
 from vae_client.latent_calls import ScoreName
 from vae_client.latent_results import ModelMap, Scores
 from vae_client.pictures import Pictures
@@ -26,6 +27,7 @@ class ScoreMethods(LatentMethods):
         seed: int | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Scores:
@@ -33,7 +35,7 @@ class ScoreMethods(LatentMethods):
 
         `samples` is the number of draws for elbo and iwae, `seed` that of the noise of these and of regret.
         """
-        options = self._options(model, timeout_ms, background, invert)
+        options = self._options(model, timeout_ms, background, invert, label)
         return self._run(latent_calls.score(pictures, options, scores, samples, seed))
 
     def score_many(
@@ -48,6 +50,7 @@ class ScoreMethods(LatentMethods):
         progress: bool = False,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Scores:
@@ -55,10 +58,10 @@ class ScoreMethods(LatentMethods):
 
         A picture has the same numbers in each batch. Batches that are too large, such as 65 pictures with regret, are halved.
         """
-        options, asked = self._options(model, timeout_ms, background, invert), names(scores)
+        options, asked = self._options(model, timeout_ms, background, invert, label), names(scores)
         parts = self._in_order(
             batches.split(pictures, batch_size),
-            lambda batch: latent_calls.score(batch.content, options, asked, samples, seed),
+            lambda batch: latent_calls.score(batch.content, options.of(batch.items), asked, samples, seed),
             concurrency,
             Progress(progress, "score", batches.count_of(pictures) if progress else None),
         )
@@ -76,11 +79,12 @@ class ScoreMethods(LatentMethods):
         sharpen: float | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> bytes:
         """Return pictures as one small file of their latents, rounded to bins of `step` sigmas (default 1)."""
-        options = self._options(model, timeout_ms, background, invert)
+        options = self._options(model, timeout_ms, background, invert, label)
         return self._run(latent_calls.compress(pictures, options, step, sharpen))
 
     def decompress(
@@ -91,6 +95,7 @@ class ScoreMethods(LatentMethods):
         seed: int | None = None,
         details: bool = False,
         dtype: NpyType = "uint8",
+        label: Label | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
@@ -98,5 +103,5 @@ class ScoreMethods(LatentMethods):
 
         `details=True` brings the latents `z` with a second request.
         """
-        options = Options(model, timeout_ms)
+        options = Options(model, timeout_ms, label=label)
         return self._decoded(latent_calls.decompress(file, options, pixels=pixels, seed=seed, dtype=dtype), details)

@@ -13,6 +13,7 @@ from vae_client.batches import Batch, Sizes
 from vae_client.calls import Background, Call, Invert, Options
 from vae_client.connection import http_arguments, request_arguments
 from vae_client.errors import BatchFailed, NoAnswer, ProblemError, problem_of
+from vae_client.labels import Label
 from vae_client.progress import Progress
 from vae_client.retrying import Attempts, no_answer
 
@@ -59,8 +60,9 @@ class Transport:
         timeout_ms: int | None,
         background: Background | None = None,
         invert: Invert | None = None,
+        label: Label | None = None,
     ) -> Options:
-        return Options(model or self._model, timeout_ms, background, invert)
+        return Options(model or self._model, timeout_ms, background, invert, label)
 
     def _run(self, call: Call[T], retry_seconds: float | None = None, stop: threading.Event | None = None) -> T:
         """Send a call until it succeeds, fails for good, or `stop` is set. Raises VaeError."""

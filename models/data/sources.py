@@ -10,7 +10,14 @@ from typing import NamedTuple
 from models.data.items import Splits
 from models.data.picture_sources import SPRITES, advice, read_idx_set, read_npz, read_pictures, read_sprites
 from models.data.sequence_sources import OMNIGLOT, read_corpus, read_drawings, read_omniglot
-from models.data.table_sources import CSV_SUFFIXES, PARQUET_SUFFIXES, read_csv, read_parquet
+from models.data.table_sources import (
+    CSV_SUFFIXES,
+    NOT_A_SPREADSHEET,
+    PARQUET_SUFFIXES,
+    SPREADSHEETS,
+    read_csv,
+    read_parquet,
+)
 from models.kinds import kind_of
 from models.kinds.kind import Kind
 from models.readers.download import DataError
@@ -55,6 +62,8 @@ def load_data(name: str, data_dir: Path, options: ReadOptions | None = None, mir
     hint = ""
     if name and path.exists():
         hint = f"; it is a {'folder' if path.is_dir() else 'file'}: {advised(path)}"
+    elif path.suffix.lower() in SPREADSHEETS or prefix.partition(":")[0].lower() in ("excel", "xlsx", "xls", "ods"):
+        hint = f"; {NOT_A_SPREADSHEET}"
     elif "/" in name:
         hint = f"; there is no file or folder {shown(path)} either"
     raise DataError(f"unknown data set {shown(name)!r}; known: {', '.join(known())}{hint}")
@@ -87,4 +96,4 @@ def advised(path: Path) -> str:
     for prefix, source in SOURCES.items():
         if path.suffix.lower() in source.suffixes:
             return f"use --data {prefix}{shown(path)}"
-    return advice(path)
+    return NOT_A_SPREADSHEET if path.suffix.lower() in SPREADSHEETS else advice(path)

@@ -42,6 +42,8 @@ def split(found: Found, kind: HoldOut = "random", share: float | None = None) ->
     if not rows[TRAIN]:
         there = " and ".join(f"a {part} split" for part, own in rows.items() if own)
         raise DataError(f"{where}: has only {there}, so there is nothing to train on; give its folder to use it anyway")
+    if kind == "group" and groups is None and of.name != "picture":
+        raise DataError(f"--validation-split group, but these {of.many} have no groups: choose random or blocks")
     if kind == "group":
         lines += _group_lines(found, rows)
     how, left = " (as the data set has them)", list[int]()
@@ -69,7 +71,7 @@ def split(found: Found, kind: HoldOut = "random", share: float | None = None) ->
         if kind == "group":
             lines += [of.worded(line) for part in wanted for line in share_lines(part, len(rows[part]), wanted[part], count)]
         if kind == "blocks":
-            lines.append(of.worded(block_line(list(wanted), count, max(wanted.values()))))
+            lines.append(of.worded(block_line(list(wanted), count, max(wanted.values()), of.comparable)))
         if VALIDATION in wanted and share is None:
             lines.append(f"validation: as many as for the test, drawn alike, {of.worded(holding_out.WHY_MANY)}")
     order = torch.tensor(rows[TRAIN] + rows[TEST] + rows[VALIDATION] + left)

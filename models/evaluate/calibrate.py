@@ -136,7 +136,7 @@ def calibrate(
     parts = MOST_BOUND_STRANGERS, MOST_REGRET_STRANGERS
     strangers = measuring_for(vae.kind).strangers(sample.x, seed)
     made = {kind: scorer(x, *parts, sample.condition) for kind, x in strangers.items()}
-    default, compared = choose_default(usual, made)
+    default, compared = choose_default(usual, made, measuring_for(vae.kind).default_scores)
     smallest = smallest_p({name: usual[name] for name in default})
     labels, names = None, tuple[str, ...]()
     if vae.config.condition and training.condition is not None:  # what the latents are decoded with
@@ -163,7 +163,7 @@ def calibrate(
         "held_out": {
             "pictures": {name: len(values) for name, values in usual.items()},
             "split": how,
-            "smallest_p_value": 1 / (len(held_out) + 1),
+            "smallest_p_value": found.least,
         },
         "training_latents": {
             "stored": len(chosen), "of": len(training), "choice": "drawn at random with the seed", "type": "float16",
@@ -231,27 +231,28 @@ def choose_bandwidth(
 
 
 def choose_default(
-    usual: Mapping[str, Array], made: Mapping[str, Mapping[str, Array]]
+    usual: Mapping[str, Array], made: Mapping[str, Mapping[str, Array]], fixed: tuple[str, ...] | None = None
 ) -> tuple[tuple[str, ...], dict[str, float]]:
     """Return the cheap scores whose p-values together separate strangers best, and the mean AUROC of each choice, best first.
 
     The mean is over the kinds of strangers that were made from the model's own pictures. `density`, which takes about twice as
-    long as `knn`, is chosen only if it is clearly better.
+    long as `knn`, is chosen only if it is clearly better. `fixed` are taken whatever the others are.
     """
     held_out = {name: np.sort(values) for name, values in usual.items()}
     others = [name for name in usual if name not in (*LATENT_SCORES, *scores.BOUNDS, "regret")]
-    found = {}
+    possible = [fixed] if fixed else []
     for size in range(2, MOST_DEFAULT + 1):
-        for names in itertools.combinations((*LATENT_SCORES, *others), size):
-            if not set(names) & set(LATENT_SCORES) or not set(names) & set(others):
-                continue
+        possible += itertools.combinations((*LATENT_SCORES, *others), size)
+    found = {}
+    for names in possible:
+        if names == fixed or (set(names) & set(LATENT_SCORES) and set(names) & set(others)):
             known = -smallest(held_out, usual, names)
             each = [auroc(known, -smallest(held_out, values, names)) for values in made.values()]
             found[names] = sum(each) / len(each)
     order = sorted(found, key=lambda names: (-round(found[names], 4), len(names)))
     best = found[order[0]]
     chosen = next((names for names in order if "density" not in names and found[names] >= best - NEGLIGIBLE), order[0])
-    return chosen, {" + ".join(names): round(found[names], 4) for names in order}
+    return fixed or chosen, {" + ".join(names): round(found[names], 4) for names in order}
 
 
 def smallest(held_out: Mapping[str, Array], values: Mapping[str, Array], names: Sequence[str]) -> Array:

@@ -59,6 +59,8 @@ EXPLAINED = {
     "agreement": "Validation",
     KEY: "Samples",
 }
+# Options that only repeat what the preprocessing says of each column of a table.
+BY_COLUMN = frozenset(("cardinalities", "floors", "ranges"))
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
     "samples.png": "Decoded draws from the trained prior.",
@@ -98,7 +100,7 @@ def card(
         *densities.nats_rows(metrics, names),
         ("KL(posterior, prior)", f"{metrics['kl']:.2f}"),
         ("effective sample size of the bound, mean", f"{metrics['ess_mean']:.1f} of {protocol['iwae_samples']}"),
-        ("active units", active_of(metrics["active_units"], model.latent_dim)),
+        ("active units", active_of(metrics["active_units"], model.latent_dim, manifest.data)),
     ]
     if kl_range.KEY in metrics:
         nats = metrics[kl_range.KEY]
@@ -106,7 +108,8 @@ def card(
     if "knn_accuracy" in metrics:
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
     rows += [(neighbors.named(name), f"{100 * share:.2f} %") for name, share in metrics.get(neighbors.KEY, {}).items()]
-    rows += [*information.card_rows(metrics), *_prior_rows(metrics, names), *_factor_rows(metrics)]
+    rows += [(what, kind.worded(value)) for what, value in information.card_rows(metrics)]
+    rows += [*_prior_rows(metrics, names), *_factor_rows(metrics)]
     rows += _sample_rows(metrics, model.prior)
     rows += [(what, value) for what, value, _ in measuring.rows(metrics)]
     lines = [
@@ -193,9 +196,16 @@ def description(manifest: Manifest) -> list[str]:
     return found
 
 
+def caption_of(picture: str, kind: Kind) -> str:
+    """Return the caption of one of the pictures of a card."""
+    if picture == "reconstructions.png" and kind.name != "picture":  # whose rows may be something else
+        return f"Test {kind.many}, in lines; below each line are the reconstructions (decoded mu)."
+    return kind.worded(CAPTIONS[picture])
+
+
 def _shown(picture: str, kind: Kind) -> list[str]:
     """Return a picture with its caption, as lines of Markdown."""
-    caption = kind.worded(CAPTIONS[picture])
+    caption = caption_of(picture, kind)
     return [f"![{caption}]({picture})", "", caption, ""]
 
 
@@ -212,8 +222,9 @@ def _choices(choices: object, kind: Kind) -> list[str]:
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    words = (f"{key} {round(value, 4) if isinstance(value, float) else value}" for key, value in options.items())
-    return f" ({', '.join(words)})" if options else ""
+    shown = {key: value for key, value in options.items() if key not in BY_COLUMN}
+    words = (f"{key} {round(value, 4) if isinstance(value, float) else value}" for key, value in shown.items())
+    return f" ({', '.join(words)})" if shown else ""
 
 
 def _prior_rows(metrics: Mapping[str, Any], names: Headings) -> list[tuple[str, str]]:
@@ -242,9 +253,13 @@ def _factor_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, f"{found[key]:.3f}") for key, name in names.items() if key in found]
 
 
-def active_of(active: int, dim: int) -> str:
-    """Return how many latent dimensions are active, and what follows if all of them are."""
-    return f"{active} of {dim}{': a larger D may give a better ELBO' if active == dim > 2 else ''}"
+def active_of(active: int, dim: int, data: Mapping[str, Any] | None = None) -> str:
+    """Return how many latent dimensions are active, and what follows if all of them are. `data`: that of the manifest.
+
+    With free bits all of them are, whatever D is.
+    """
+    free = (data or {}).get("training", {}).get("objective") == "free-bits"
+    return f"{active} of {dim}{': a larger D may give a better ELBO' if active == dim > 2 and not free else ''}"
 
 
 def _sample_rows(metrics: Mapping[str, Any], prior: str) -> list[tuple[str, str]]:

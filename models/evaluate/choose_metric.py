@@ -14,7 +14,7 @@ from models.data import Splits, hold_out
 from models.data.sources import known
 from models.evaluate.__main__ import EvaluationError, load_splits
 from models.files.directory_lock import DirectoryInUse, locked
-from models.metric_choice import NO_LABELS, MetricChoice, choose_for
+from models.metric_choice import MetricChoice, choose_for, no_labels
 from models.readers.download import DataError
 from models.readers.left_out import one_of
 from models.train.devices import DeviceError, choose_device
@@ -29,7 +29,7 @@ def chosen(checkpoint: Checkpoint, splits: Splits, device: str) -> MetricChoice:
         share, seed = training.get("validation", 0.05), training.get("seed", 0)
         fitting, held_out = hold_out(splits.train, share, seed, kind=training.get("validation_split", "random"))
     if fitting.labels is None or held_out.labels is None:
-        raise EvaluationError(NO_LABELS)
+        raise EvaluationError(no_labels(checkpoint.vae.kind))
     if checkpoint.vae.config.condition:
         raise EvaluationError("a conditional model's latents are to say what the condition does not, so labels cannot choose")
     where = choose_device(device)

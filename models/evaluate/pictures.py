@@ -21,11 +21,11 @@ from models.checkpoint import CheckpointError
 from models.condition import in_turn
 from models.data import Items
 from models.files.tensor_file import TensorFileError, read_tensors
+from models.kinds.kind import Kind
 from models.mixture import GaussianMixture
 from models.mosaic import mosaic, tile, to_image, write_png
 from models.vae import VAE
 
-COLUMNS = 16
 TEMPERATURE = 0.5  # of the steps of sampled sequences
 MANIFOLD_SIDE = 20
 SCATTER_PIXELS, SCATTER_RANGE = 720, 4.0
@@ -40,8 +40,9 @@ def write_pictures(
 
     `spec` is the preprocessing of the model, here and below; pictures are drawn without it.
     """
+    shown = 4 * vae.kind.columns
     pictures = {
-        "reconstructions.png": reconstructions(vae.given(some(test.condition, 4 * COLUMNS)), test.x[: 4 * COLUMNS], spec),
+        "reconstructions.png": reconstructions(vae.given(some(test.condition, shown)), test.x[:shown], spec),
         "samples.png": samples(vae, None, seed, spec=spec),
     }
     if mixture is not None:
@@ -68,16 +69,16 @@ def decoded(vae: VAE, z: Tensor, spec: Any = None) -> NDArray[np.uint8]:
 def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int = 8, spec: Any = None) -> Image.Image:
     """Draw decoded samples of the model's prior, or of a mixture. The steps of sequences are drawn, too, at TEMPERATURE."""
     noise = torch.Generator().manual_seed(seed)
-    eps = torch.randn(rows * COLUMNS, vae.config.latent_dim, generator=noise)
+    eps = torch.randn(rows * vae.kind.columns, vae.config.latent_dim, generator=noise)
     if mixture is None:
         z = vae.prior(eps).sample(eps)
     else:
         z = mixture.sample(eps.double(), torch.rand(len(eps), generator=noise, dtype=torch.float64)).float()
     if not vae.kind.sequential:  # a conditional model draws each label in turn
-        return mosaic(decoded(vae.given(in_turn(vae.config.condition, len(z))), z, spec), COLUMNS)
+        return mosaic(decoded(vae.given(in_turn(vae.config.condition, len(z))), z, spec), vae.kind.columns)
     likelihood: Any = vae.decode(z)
     uniforms = torch.rand(len(z), vae.config.shape[0], likelihood.steps.noise, generator=noise)
-    return mosaic(seen(vae, likelihood.draw(uniforms, torch.full((len(z),), TEMPERATURE)), spec), COLUMNS)
+    return mosaic(seen(vae, likelihood.draw(uniforms, torch.full((len(z),), TEMPERATURE)), spec), vae.kind.columns)
 
 
 def some(condition: Tensor | None, count: int) -> Tensor | None:
@@ -92,7 +93,7 @@ def first_label(vae: VAE) -> VAE:
 
 def reconstructions(vae: VAE, x: Tensor, spec: Any = None) -> Image.Image:
     """Draw rows of originals, each above the row of their reconstructions."""
-    columns = min(COLUMNS, len(x))
+    columns = min(vae.kind.columns, len(x))
     originals, means = seen(vae, x, spec), decoded(vae, vae.encode(x).mu, spec)
     blank = np.zeros((-len(x) % columns, *originals.shape[1:]), np.uint8)  # fills up the last row
     rows = [np.concatenate([part, blank]).reshape(-1, columns, *originals.shape[1:]) for part in (originals, means)]
@@ -102,10 +103,11 @@ def reconstructions(vae: VAE, x: Tensor, spec: Any = None) -> Image.Image:
 def interpolations(vae: VAE, x: Tensor, spec: Any = None, condition: Tensor | None = None) -> Image.Image:
     """Draw rows of what is decoded on a straight line from one item's mu to the next one's, with the first's label."""
     mu = vae.given(condition).encode(x).mu  # (N, D), pairs of ends
-    t = torch.linspace(0, 1, COLUMNS)[:, None]
+    steps = vae.kind.columns
+    t = torch.linspace(0, 1, steps)[:, None]
     rows = [(1 - t) * start + t * end for start, end in zip(mu[::2], mu[1::2], strict=False)]
-    told = None if condition is None else condition[: 2 * len(rows) : 2].repeat_interleave(COLUMNS)
-    return mosaic(decoded(vae.given(told), torch.cat(rows), spec), COLUMNS)
+    told = None if condition is None else condition[: 2 * len(rows) : 2].repeat_interleave(steps)
+    return mosaic(decoded(vae.given(told), torch.cat(rows), spec), steps)
 
 
 def percentiles(count: int) -> Tensor:
@@ -120,12 +122,23 @@ def plane(side: int = MANIFOLD_SIDE) -> Tensor:
     return torch.stack([first.flatten(), second.flatten()], 1)
 
 
-def manifold(vae: VAE, side: int = MANIFOLD_SIDE, spec: Any = None) -> Image.Image:
+def manifold(vae: VAE, side: int | None = None, spec: Any = None) -> Image.Image:
     """Decode a grid over percentiles of N(0, I) (Kingma & Welling 2014, arXiv:1312.6114, appendix A).
 
     The first axis goes to the right, the second upwards, each from the 1st to the 99th percentile.
     """
+    side = side or manifold_side(vae.kind)
     return mosaic(decoded(first_label(vae), plane(side), spec), side)
+
+
+def manifold_side(kind: Kind) -> int:
+    """Return how many items a row of the manifold has; a few more than other mosaics."""
+    return min(MANIFOLD_SIDE, kind.columns + kind.columns // 4)
+
+
+def traversal_steps(kind: Kind) -> int:
+    """Return how many items a row of a traversal has, with the middle."""
+    return min(TRAVERSAL_STEPS, kind.columns + 1)
 
 
 @torch.no_grad()
@@ -157,14 +170,15 @@ def evolution(vae: VAE, snapshots: Sequence[Path], test: Items, spec: Any = None
     Raises CheckpointError for a file that does not fit this VAE.
     """
     vae, dim = copy.deepcopy(vae), vae.config.latent_dim
-    z = torch.randn(64, dim, generator=torch.Generator().manual_seed(0))
+    side = min(8, vae.kind.columns)
+    z = torch.randn(side**2, dim, generator=torch.Generator().manual_seed(0))
     frames, own = [], vae.given(in_turn(vae.config.condition, len(z)))  # which shares the weights that are loaded
     for path in snapshots:
         try:
             vae.load_state_dict(read_tensors(path, lambda _: None).tensors)
         except (TensorFileError, OSError, RuntimeError) as error:
             raise CheckpointError(f"{path}: does not fit this model: {str(error).splitlines()[0]}") from None
-        frames.append((path.stem, planes(vae, test, spec) if dim == 2 else mosaic(decoded(own, z, spec), 8)))
+        frames.append((path.stem, planes(vae, test, spec) if dim == 2 else mosaic(decoded(own, z, spec), side)))
     return frames
 
 

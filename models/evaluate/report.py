@@ -17,7 +17,7 @@ from models.checkpoint import Checkpoint
 from models.data import Items, Splits, class_names
 from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, unusual
 from models.evaluate import html as page
-from models.evaluate.card import SOURCES, description
+from models.evaluate.card import SOURCES, caption_of, description
 from models.evaluate.commands import evaluate_command, train_commands
 from models.evaluate.headings import Headings, headings
 from models.evaluate.html import number, row
@@ -109,9 +109,9 @@ class _Drawing:
         return self.plot("curves", plots.curves(log), "training curves", caption)
 
     def reconstructions(self) -> str:
-        some = self.splits.test[: 3 * pictures.COLUMNS]
+        some = self.splits.test[: 3 * self.kind.columns]
         image = pictures.reconstructions(self.vae.given(some.condition), some.x, self.spec)
-        caption = "Test pictures, each row above its reconstructions (decoded mu)."
+        caption = caption_of("reconstructions.png", self.kind)
         return self.picture("reconstructions", image, "originals above reconstructions", caption)
 
     def samples(self) -> str:
@@ -146,7 +146,7 @@ class _Drawing:
         return "".join(parts)
 
     def manifold(self) -> str:
-        side = pictures.MANIFOLD_SIDE
+        side = pictures.manifold_side(self.kind)
         mosaic = tile(pictures.decoded(pictures.first_label(self.vae), pictures.plane(side), self.spec), side, GAP)
         percent = [f"{p:.0f}" for p in torch.linspace(1, 99, side).tolist()]
         figure = plots.labelled_tiles(
@@ -186,16 +186,17 @@ class _Drawing:
         first = self.picture(
             "interpolations", image, "interpolations", "From one test picture's mu to another's, straight lines."
         )
-        dims = self.by_kl[:MAX_ROWS]
-        walked = pictures.traversals(self.vae.given(some[:1].condition), self.posterior.mu[0], dims)
-        mosaic = tile(pictures.seen(self.vae, walked, self.spec), pictures.TRAVERSAL_STEPS, GAP)
-        values = [f"{value:.1f}" for value in pictures.percentiles(pictures.TRAVERSAL_STEPS).tolist()]
+        dims, steps = self.by_kl[:MAX_ROWS], pictures.traversal_steps(self.kind)
+        walked = pictures.traversals(self.vae.given(some[:1].condition), self.posterior.mu[0], dims, steps)
+        mosaic = tile(pictures.seen(self.vae, walked, self.spec), steps, GAP)
+        values = [f"{value:.1f}" for value in pictures.percentiles(steps).tolist()]
         figure = plots.labelled_tiles(mosaic, self.step(), [f"z{j + 1}" for j in dims], values, "value of the dimension")
         caption = "The first test picture's mu with one dimension moved from the 1st to the 99th percentile of N(0, 1)."
         return first + self.plot("traversals", figure, "traversals", caption)
 
     def neighbors(self) -> str:
-        train, count = self.splits.train, min(NEIGHBORS, len(self.splits.train))
+        train = self.splits.train
+        count = min(NEIGHBORS, self.kind.columns - 1, len(train))
         queries = _different(self.splits.test, 8)
         references = posteriors(self.vae, train.x, torch.device("cpu"), train.condition).mu
         nearest = nearest_rows(references, self.posterior.mu[queries], count)

@@ -16,11 +16,12 @@ KEY = "sequences"
 BLOCK = 200
 MOST, NEAREST = 1000, 5  # items that are decoded and encoded again, and how many of their neighbours count
 
+KEY_OF_ELBO = "elbo_better_than_zero"
 # Each number in words, and whether it is a share.
 NAMES = {
     "log_likelihood_at_zero": ("the same decoder with z = 0", False),
     "latent_gain": ("what the latent adds to it", False),
-    "elbo_better_than_zero": ("by how much the ELBO is better", True),
+    KEY_OF_ELBO: ("the ELBO of the model, compared with that", True),
     "found_again": ("decoded, encoded again and found", True),
     "ended": ("decoded greedily to an end of their own", True),
 }
@@ -29,7 +30,13 @@ NAMES = {
 def number_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what each number is, and its value; [] if none was measured."""
     found = metrics.get(KEY, {})
-    return [(words, rounded(found[name], 2, share)) for name, (words, share) in NAMES.items() if name in found]
+    rows = [(words, rounded(found[name], 2, share)) for name, (words, share) in NAMES.items() if name in found]
+    return [(words, _compared(found[KEY_OF_ELBO]) if words == NAMES[KEY_OF_ELBO][0] else value) for words, value in rows]
+
+
+def _compared(share: float) -> str:
+    """Return in words whether the ELBO is better than what the decoder reaches with z = 0, and by how much."""
+    return f"{rounded(abs(share), 2, True)} {'better' if share >= 0 else 'worse: the latent costs more than it adds'}"
 
 
 @torch.no_grad()

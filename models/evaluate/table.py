@@ -108,7 +108,9 @@ def column_rows(numbers: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     for name, found in numbers["imputation"]["columns"].items():
         whole = numbers["reconstruction"]["columns"].get(name, {})
         if "rmse" in found:
-            rows.append((name, f"RMSE {found['rmse']:.4g}", f"{found['usual']:.4g}", f"{whole.get('rmse', np.nan):.4g}"))
+            unit = " (of the logarithm)" if found.get("log") else ""
+            error = f"RMSE {found['rmse']:.4g}{unit}"
+            rows.append((name, error, f"{found['usual']:.4g}", f"{whole.get('rmse', np.nan):.4g}"))
         else:
             shares = (found["accuracy"], found["usual"], whole.get("accuracy", np.nan))
             rows.append((name, *(f"{100 * share:.1f} %" for share in shares)))
@@ -140,6 +142,7 @@ class _Errors:
                 unit = 1.0 if column.scale == "log" else column.std
                 errors = [unit * (total / cells) ** 0.5 for total in (found, usual)]
                 columns[column.name] = {"rmse": errors[0], "usual": errors[1], "ratio": errors[0] / errors[1]}
+                columns[column.name] |= {"log": 1.0} if column.scale == "log" else {}
             elif column.type != "number":
                 columns[column.name] = {"accuracy": found / cells, "usual": usual / cells}
         ratios = [one["ratio"] for one in columns.values() if "ratio" in one]

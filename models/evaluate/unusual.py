@@ -36,11 +36,12 @@ def lines(calibration: Calibration) -> list[str]:
         test_line(record),
     ]
     if count < FEW:
-        found.insert(1, f"warning: these are few: {coarse(count)}")
+        found.insert(1, f"warning: these are few: {coarse(count, calibration.least)}")
     if UNRECORDED in held_out["split"]:
         found.insert(
             1, "warning: if that stage was trained on these pictures, new pictures will look more unusual than they are"
         )
+    found.append("AUROC: the probability that a stranger is more unusual than a held-out picture; 0.5 is chance")
     found += [
         f"AUROC of {kind}: " + ", ".join(f"{name} {each[kind]:.3f}" for name, each in record["auroc"].items())
         for kind in record["auroc"]["p_value"]
@@ -48,11 +49,13 @@ def lines(calibration: Calibration) -> list[str]:
     return found
 
 
-def coarse(count: int) -> str:
-    """Return what p-values of so few held-out pictures cannot tell."""
-    least = f"p-values come in steps of {1 / (count + 1):.2g}, which is the smallest"
-    if 1 / (count + 1) > 0.05:
-        return f"{least}, so that no picture can have one of 0.05"
+def coarse(count: int, smallest: float) -> str:
+    """Return what p-values of so few held-out pictures cannot tell. `smallest`: that of all default scores together."""
+    least = (
+        f"p-values come in steps of {1 / (count + 1):.2g}, and the smallest of all default scores together is {smallest:.2g}"
+    )
+    if smallest > 0.05:
+        return f"{least}, so that no picture can have one of 0.05: a larger --validation in training holds out more"
     return f"{least}, and a share of 5 % is uncertain by {100 * math.sqrt(0.0475 / count):.1f} % of the pictures"
 
 
@@ -69,15 +72,17 @@ def test_line(record: Mapping[str, Any]) -> str:
 def words(record: Mapping[str, Any]) -> list[str]:
     """Return paragraphs about a calibration, as plain text."""
     held_out, kinds = record["held_out"], record["strangers"]
+    several = len(record["default"]["scores"]) > 1
+    chosen = "The default scores are those with the best mean AUROC on these (`density` only if it is clearly better)."
+    chosen = chosen if several else "The default score is that of this kind of model."
     count, others = held_out["pictures"]["knn"], ", ".join(map(_made, kinds["other"]))
     return [
         f"`/score` says how unusual a picture is: the share of {count:,} held-out pictures that are at least as unusual, "
-        f"judged by {_listed(record['default']['scores'])} together. Held out: {held_out['split']}.",
+        f"judged by {_listed(record['default']['scores'])}{' together' if several else ''}. Held out: {held_out['split']}.",
         f"{test_line(record)[0].upper()}{test_line(record)[1:]}.",
         "The table has the AUROC, the probability that an out-of-distribution picture (a stranger) is more unusual than a "
         "held-out picture: by the p-value of the default scores, and by each score alone. Strangers were made from held-out "
-        f"pictures ({', '.join(kinds['made'])}). The default scores are those with the best mean AUROC on these "
-        "(`density` only if it is clearly better)."
+        f"pictures ({', '.join(kinds['made'])}). {chosen}"
         + (f" Other data sets, not used for that choice: {others}." if others else ""),
     ]
 

@@ -39,6 +39,8 @@ class Kind(ABC):
     row_dtype: ClassVar[str]  # numpy's name of the type of rows
     density: ClassVar[bool] = True  # whether log p(x given z) is that of a density, not of a probability
     comparable: ClassVar[bool] = False  # whether near copies can be found; otherwise only equal rows are copies
+    labels_from: ClassVar[str] = "labels in the data"  # how the user gives labels, for advice
+    columns: ClassVar[int] = 16  # how many items a row of a mosaic has, so that they stay large enough to be read
     sequential: ClassVar[bool] = False  # whether a decoder makes the data step by step, each step from the ones before
 
     @property
@@ -48,7 +50,14 @@ class Kind(ABC):
 
     def worded(self, text: str) -> str:
         """Return a sentence of shared code about pictures with the words of this kind."""
-        return text.replace("pixel sigma", "sigma").replace("pictures", self.many).replace("picture", self.noun)
+        for words, other in (
+            ("pixel sigma", "sigma"),
+            (" (not binarised)", ""),
+            ("pictures", self.many),
+            ("picture", self.noun),
+        ):
+            text = text.replace(words, other)
+        return text
 
     @abstractmethod
     def check_shape(self, shape: Shape) -> None:

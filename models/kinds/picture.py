@@ -23,6 +23,7 @@ class Picture(Kind):
     name: ClassVar[str] = "picture"
     one: ClassVar[str] = "a picture"
     many: ClassVar[str] = "pictures"
+    labels_from: ClassVar[str] = "a sub-folder for each class, or an array `labels`,"
     row_dtype: ClassVar[str] = "uint8"
     comparable: ClassVar[bool] = True
     nets: ClassVar[frozenset[str]] = frozenset(("conv", "gated", "mlp", "residual"))

@@ -186,6 +186,7 @@ class Strokes(Kind):
     name: ClassVar[str] = "strokes"
     one: ClassVar[str] = "a drawing"
     many: ClassVar[str] = "drawings"
+    labels_from: ClassVar[str] = "a sub-folder for each class, or a `word` for each drawing (ndjson),"
     nets: ClassVar[frozenset[str]] = frozenset(("lstm",))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("mixture",))
     row_dtype: ClassVar[str] = "float32"

@@ -6,7 +6,7 @@ the parameters that a decoder answers (`models.kinds.table_likelihood`) into row
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -115,8 +115,11 @@ class Columns:
                     raise BadRow(self._unknown(name), i)
         return found
 
-    def rows_of_csv(self, text: str) -> Rows:
-        """Return the rows of CSV with a header, (N, K). The delimiter is found as in training. Raises BadRow, BadCsv."""
+    def rows_of_csv(self, text: str, ignored: Collection[str] = ()) -> Rows:
+        """Return the rows of CSV with a header, (N, K). The delimiter is found as in training. Raises BadRow, BadCsv.
+
+        `ignored` are columns that the model need not know.
+        """
         lines = io.StringIO(text.removeprefix("\ufeff"), newline="")
         delimiter = delimiter_of(lines)
         lines.seek(0)
@@ -127,7 +130,7 @@ class Columns:
         names = column_names(header)
         places = [self.numbers.get(name) for name in names]
         for name, k in zip(names, places, strict=True):
-            if k is None and name not in self.left_out and name != self.label:
+            if k is None and name not in self.left_out and name != self.label and name not in ignored:
                 raise BadRow(self._unknown(name))
         rows = list[Rows]()
         for i, (line, cells) in enumerate(found):
@@ -212,7 +215,9 @@ class Table(Kind):
     name: ClassVar[str] = "table"
     one: ClassVar[str] = "a row"
     many: ClassVar[str] = "rows"
+    labels_from: ClassVar[str] = 'the name of a column as "label" in a --schema'
     row_dtype: ClassVar[str] = "float32"
+    columns: ClassVar[int] = 4
     nets: ClassVar[frozenset[str]] = frozenset(("table",))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("columns",))
 

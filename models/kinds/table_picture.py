@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from models.kinds.column import Column
 from models.kinds.glyphs import write
+from models.kinds.letters import drawable
 
 MOST_LINES = 24  # columns that a card shows
 WIDTH, LINE, MARGIN = 240, 13, 4
@@ -60,5 +61,5 @@ def _card(row: Sequence[float], columns: Sequence[Column], ground: Image.Image) 
 
 
 def _short(text: str) -> str:
-    text = "".join(one if one.isprintable() else " " for one in text)
+    text = drawable("".join(one if one.isprintable() else " " for one in text))
     return text if len(text) <= ELLIPSIS else text[: ELLIPSIS - 1] + "…"

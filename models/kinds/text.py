@@ -155,9 +155,11 @@ class Text(Kind):
     name: ClassVar[str] = "text"
     one: ClassVar[str] = "a text"
     many: ClassVar[str] = "texts"
+    labels_from: ClassVar[str] = "a sub-folder of files for each class"
     nets: ClassVar[frozenset[str]] = frozenset(("lstm",))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("categorical",))
     row_dtype: ClassVar[str] = "int16"
+    columns: ClassVar[int] = 4
     density: ClassVar[bool] = False
     sequential: ClassVar[bool] = True
 

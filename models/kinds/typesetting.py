@@ -1,4 +1,4 @@
-"""Texts -> pictures, black on white, in the font that Pillow carries. Knows nothing of models."""
+"""Texts -> pictures, black on white, in the font that Pillow carries, without accents. Knows nothing of models."""
 
 import textwrap
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.kinds.glyphs import write
+from models.kinds.letters import drawable
 
 WIDTH, HEIGHT = 256, 128
 # Font size -> (height of a line, characters in it). Short texts are large.
@@ -18,7 +19,7 @@ def typeset(texts: Sequence[str]) -> NDArray[np.uint8]:
     """Return one picture for each text, uint8 (N, HEIGHT, WIDTH, 1). Long texts are cut, with an ellipsis."""
     pictures = np.full((len(texts), HEIGHT, WIDTH, 1), 255, np.uint8)
     for picture, text in zip(pictures, texts, strict=True):
-        size, lines = _fitted(text)
+        size, lines = _fitted(drawable(text))
         image = Image.new("L", (WIDTH, HEIGHT), 255)
         for i, line in enumerate(lines):
             write(image, 4, 2 + i * SIZES[size][0], line, size, 0)

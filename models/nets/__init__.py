@@ -27,6 +27,11 @@ ARCHITECTURES: Mapping[str, type[Net]] = {
 }
 
 
+def takes_condition(name: str) -> bool:
+    """Return whether the net with that name can be told a label of each item."""
+    return ARCHITECTURES[name].labels is not None
+
+
 def build_net(name: str, shape: Shape, latent_dim: int, options: Mapping[str, Any], labels: int = 0) -> Net:
     """Build the net with that name, which takes one of `labels` values beside x and z; 0: none.
 

@@ -87,10 +87,10 @@ def block_sizes(count: int, wanted: int) -> tuple[int, int]:
     return number, max(1, wanted // number // 2, min(APART, room))
 
 
-def block_line(names: Sequence[str], count: int, wanted: int) -> str:
+def block_line(names: Sequence[str], count: int, wanted: int, frames: bool = True) -> str:
     """Return a line with the blocks and gaps of the held-out splits `names`, and a warning if the gaps are short.
 
-    `wanted` is the number of pictures of the largest split.
+    `wanted` is the number of pictures of the largest split; `frames`: they may be those of a video.
     """
     number, gap = block_sizes(count, wanted)
     have = f"{names[0]} has" if len(names) == 1 else f"{' and '.join(names)} share"
@@ -98,6 +98,8 @@ def block_line(names: Sequence[str], count: int, wanted: int) -> str:
     line = f"blocks: {have} {plural(number, 'block')} of neighbours{' in turns' if len(names) > 1 else ''}, {away}"
     if gap >= APART:
         return line
+    if not frames:
+        return f"warning: {line}; if neighbours resemble each other over more places, these numbers look too good"
     return (
         f"warning: {line}; frames of a video resemble each other for about a second, {APART} places, so that these numbers "
         "may look too good; more frames make the gaps longer"

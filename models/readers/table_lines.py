@@ -22,6 +22,9 @@ def column_lines(spec: Columns, surveys: Mapping[str, Survey], reasons: Mapping[
             lines.append(f"{plural(len(own), f'column of {words[1]}', f'columns of {words[1]}')}: {_described(own)}")
     if spec.decimal == ",":
         lines.append("decimal commas: 1,5 is read as 1.5")
+    lines += hint_lines(
+        [surveys[column.name] for column in spec.columns if column.type == "number" and column.name in surveys]
+    )
     lines += _missing_lines([surveys[name] for name in spec.names if name in surveys])
     if reasons:
         parts: dict[str, list[str]] = {}
@@ -30,6 +33,38 @@ def column_lines(spec: Columns, surveys: Mapping[str, Survey], reasons: Mapping[
         text = "; ".join(f"{listed(names, most=SHOWN)} ({reason})" for reason, names in parts.items())
         lines.append(f"left out: {plural(len(reasons), 'column')}: {text}")
     return lines
+
+
+def hint_lines(numbers: Sequence[Survey]) -> list[str]:
+    """Return warnings about columns of numbers that may be something else: codes, or missing cells written as numbers."""
+    lines = []
+    for survey in numbers:
+        name = shown(survey.name)
+        if survey.zeros is not None:
+            lines.append(
+                f"warning: column {name}: {survey.zeros} is read as the number {int(survey.zeros)}; if these are codes, "
+                f'such as of places, write "types": {{"{name}": "category"}} in a --schema, or leave the column out'
+            )
+        if found := stand_ins(survey):
+            text = ", ".join(f"{word} ({count:,} times)" for word, count in found.items())
+            lines.append(
+                f'warning: column {name}: {text} may mean a missing cell: if so, add it to the "missing" of a --schema, with '
+                '"" and what else means one'
+            )
+    return lines
+
+
+def stand_ins(survey: Survey) -> dict[str, int]:
+    """Return numbers such as -999 that look as if they meant a missing cell, and how often they occur.
+
+    They occur twice or more, and lie farther from all other numbers than these are from each other.
+    """
+    low, high = survey.inner
+    return {
+        f"{number:.0f}": count
+        for number, count in sorted(survey.stand_ins.items())
+        if count > 1 and low < high and not 2 * low - high <= number <= 2 * high - low
+    }
 
 
 def _described(columns: Sequence[Column]) -> str:

@@ -16,6 +16,9 @@ from models.kinds.column import MOST_CATEGORIES
 MOST_TEXT = 200  # characters of a text that may be a category
 COMMA = re.compile(r"[+-]?\d+,\d+")
 DECIMALS = re.compile(r"[+-]?\d*(?:[.,](\d*))?")
+LEADING_ZERO = re.compile(r"0\d+")
+# Numbers that people write where they have none.
+STAND_INS = (-1.0, -9.0, *(sign * (10.0**digits - 1) for digits in range(2, 8) for sign in (1, -1)))
 MOST_DECIMALS = 6  # digits after the point up to which values are taken as rounded
 
 
@@ -33,6 +36,9 @@ class Survey:
     decimals: int | None = 0  # the most digits after a point; None: more than MOST_DECIMALS, or an exponent
     low: float = np.inf
     high: float = -np.inf
+    stand_ins: Counter[float] = field(default_factory=Counter)  # those of STAND_INS, and ...
+    inner: tuple[float, float] = (np.inf, -np.inf)  # ... the range of all other numbers
+    zeros: str | None = None  # the first number that is written with a zero before it, such as 01067
     counting: bool = True  # whether each number is one more than the number before
     last: float | None = None
 
@@ -59,6 +65,8 @@ class Survey:
                 self.first_text = lines[kept[others[0]]], texts[others[0]]
         if len(found):
             self._add_numbers(found, texts)
+            if self.zeros is None:
+                self.zeros = next((text for text in texts if LEADING_ZERO.fullmatch(text)), None)
 
     @property
     def different(self) -> int | None:
@@ -76,6 +84,10 @@ class Survey:
 
     def _add_numbers(self, found: NDArray[np.float64], texts: Sequence[str]) -> None:
         self.low, self.high = min(self.low, float(found.min())), max(self.high, float(found.max()))
+        maybe = np.isin(found, STAND_INS)
+        self.stand_ins.update(found[maybe].tolist())
+        if not maybe.all():
+            self.inner = min(self.inner[0], float(found[~maybe].min())), max(self.inner[1], float(found[~maybe].max()))
         before = found[:1] - 1 if self.last is None else [self.last]
         with np.errstate(over="ignore"):
             self.counting = self.counting and bool((np.diff(found, prepend=before) == 1).all())

@@ -37,7 +37,13 @@ def decide(survey: Survey, schema: Schema, where: str, decimal: str) -> Decided:
     if survey.different == 1:
         return Decided(None, "constant")
     if wanted == "number" and numbers < survey.count:
-        raise DataError(f'{_not_a_number(survey, where)}, as the schema says: correct it, or add it to "missing"')
+        what = 'correct it, or add it to "missing"'
+        if numbers < (1 - MISTAKES) * survey.count:  # a whole column of dates, say: nobody wants it to be missing
+            what = (
+                f"only {numbers:,} of {survey.count:,} cells are. Write numbers instead, such as a year or days since a date, "
+                'or give it another type, or leave it out with "leave_out"'
+            )
+        raise DataError(f"{_not_a_number(survey, where)}, as the schema says: {what}")
     if wanted == "boolean" and not booleans(survey):
         raise DataError(f"{where}: column {name!r} is no boolean, as the schema says: its cells are {_some(survey)}")
     if wanted == "category" and survey.texts is None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from models.checkpoint import Checkpoint, record_metric
 from models.data import Items
-from models.metric_choice import NO_LABELS, choose_for
+from models.metric_choice import choose_for, no_labels
 
 
 def end_with_metric(out: Path, checkpoint: Checkpoint, training: Items, held_out: Items) -> str:
@@ -17,7 +17,7 @@ def end_with_metric(out: Path, checkpoint: Checkpoint, training: Items, held_out
     if checkpoint.vae.config.condition:
         return "search metric: l2, because a conditional model's latents are to say what the condition does not"
     if training.labels is None or held_out.labels is None:
-        return f"search metric: l2, because {checkpoint.vae.kind.worded(NO_LABELS)}"
+        return f"search metric: l2, because {no_labels(checkpoint.vae.kind)}"
     vae = checkpoint.vae.to(training.x.device)
     try:
         choice = choose_for(vae, training.x, training.labels, held_out.x, held_out.labels)

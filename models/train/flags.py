@@ -97,16 +97,16 @@ def _add_data(add: Add) -> None:
 def _add_model(add: Add) -> None:
     add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture of encoder and decoder")
     add("--latent-dim", type=whole(1, MAX_WIDTH), metavar="N",
-        help="number of latent dimensions (default: a short trial with 128 counts those that matter; a quarter more, or twice "
-        "as many after fewer than 200 steps, rounded up to a multiple of 8; 20 for runs of fewer than 715 steps, and "
-        "for autoencoder and kl-only)")
+        help="number of latent dimensions (default for pictures: a short trial with 128 counts those that matter; a "
+        "quarter more, or twice as many after fewer than 200 steps, rounded up to a multiple of 8; 20 for runs of fewer "
+        "than 715 steps, and for autoencoder and kl-only; for tables half of the columns, 4 to 32; for drawings and texts 32)")
     add("--hidden", type=hidden, metavar="N,N,...",
         help="widths of the hidden layers: 500,500 (mlp, gated), or one number, 0 for none (conv, residual)")
     add("--conv-channels", type=widths, metavar="N,N,...",
         help="channels of each convolutional level, e.g. 32,64 (conv, residual)")
     add("--blocks", type=whole(0, MAX_LAYERS), default=1, metavar="N", help="residual blocks per level (residual)")
     add("--activation", choices=sorted(ACTIVATIONS),
-        help="activation function (default: silu for conv and residual, relu for mlp)")
+        help="activation function (default: relu for mlp, silu for conv, residual and table; gated and lstm have their own)")
     add("--dropout", type=share, default=0.0, metavar="SHARE", help="probability that a hidden unit is dropped (mlp)")
     add("--likelihood", choices=sorted(LIKELIHOODS),
         help="distribution of pixels, p(x given z) (default: bernoulli for pictures that are nearly binary, else gaussian)")

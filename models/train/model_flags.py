@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from models.condition import Condition
+from models.kinds.kind import Kind
+from models.nets import takes_condition
 from models.readers.memory import free_memory
 from models.train.kinds import training_for
 from models.train.training_error import TrainingError
@@ -56,6 +58,12 @@ def check_flags(args: argparse.Namespace) -> None:
         raise TrainingError("--objective free-bits needs the KL of each dimension, so it works with --prior standard only")
     if args.condition and args.prior != "standard":
         raise TrainingError(f"--condition goes with --prior standard only, not with {args.prior}")
+    kind = training_for(args.data).kind
+    if args.condition and not any(map(takes_condition, kind.nets)):
+        raise TrainingError(
+            f"--condition is for pictures: models of {kind.many} cannot be told anything beside the {kind.many} yet, so leave "
+            "it out"
+        )
     if args.condition and args.compile:
         raise TrainingError("--compile does not know labels, which --condition gives: leave out one of them")
     if args.objective == "perceptual" and args.binarize == "dynamic":
@@ -93,7 +101,7 @@ def model_config(args: argparse.Namespace, x: Tensor, spec: Any = None, conditio
     check_given(args)
     training = training_for(args.data)
     try:
-        training.kind.check_parts(args.arch, args.likelihood, args.prior)
+        _check_parts(training.kind, args)
         options = training.net_options(args, x, spec)
         args.binarize = args.binarize or "none"
         likelihood_options = training.likelihood_options(args, x, spec)
@@ -107,6 +115,16 @@ def model_config(args: argparse.Namespace, x: Tensor, spec: Any = None, conditio
     except ValueError as error:
         raise TrainingError(str(error)) from None
     return config
+
+
+def _check_parts(kind: Kind, args: argparse.Namespace) -> None:
+    """Raise TrainingError if a flag names a part that models of this kind do not have."""
+    try:
+        kind.check_parts(args.arch, args.likelihood, args.prior)
+    except ValueError as error:
+        named = {"arch": kind.nets, "likelihood": kind.likelihoods, "prior": kind.priors}
+        wrong = next(flag for flag, names in named.items() if getattr(args, flag) not in names)
+        raise TrainingError(f"{error}: leave --{wrong} out") from None
 
 
 def _check_memory(config: VAEConfig) -> None:

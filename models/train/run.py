@@ -44,7 +44,7 @@ from models.train.training_error import TrainingError
 from models.train.validation import Validation
 from models.vae import VAE
 
-SAMPLES = 64
+SAMPLES, SAMPLE_COLUMNS = 64, 8
 VALIDATION_ROWS = 512
 COLLAPSE = "posterior collapse"  # the first words of that warning
 
@@ -200,7 +200,7 @@ class Run:
         `active` is the number of active latent dimensions, if it could be measured; after few steps, all of them are. The
         texts are the same in every epoch: numbers that change have their own fields in the log.
         """
-        found = [self.objective.remark()]
+        found = [None if self.training.is_usual(self.args) else self.objective.remark()]
         if warm < 1 and self.objective.beta:
             found.append(f"warm-up: the weight of the KL rises until step {math.ceil(self.warmup_steps)}, "
                          f"the effective beta is below {self.objective.beta:g}")  # fmt: skip
@@ -212,7 +212,13 @@ class Run:
             found.append(f"{COLLAPSE}: none of the {dim} latent dimensions carries information, so all {self.kind.many} have "
                          f"the same latent; if this lasts, start a new run with {other}--warmup 0.2, "
                          "--objective free-bits or a smaller --lr")  # fmt: skip
-        elif active == dim > 2 and ended and trial_steps(self.steps) and not self.args.preset:
+        elif (
+            active == dim > 2
+            and ended
+            and self.args.objective != "free-bits"
+            and trial_steps(self.steps)
+            and not self.args.preset
+        ):
             chosen = ", as many as a trial chose," if is_by_trial(self.args.choices) else ""
             lost = "" if LABELS in self.args.choices else lost_labels(self.args, self.loaded, 2 * dim)
             found.append(f"all {dim} latent dimensions{chosen} are active: a larger --latent-dim, such as {2 * dim}, may give "
@@ -252,7 +258,7 @@ class Run:
             vae = self.vae.given(in_turn(self.loaded.condition, SAMPLES, self.device))
             decoded = vae.decode(vae.prior(eps).sample(eps)).mean
         pictures = self.kind.pictures(decoded.float().cpu().numpy(), self.spec)
-        write_png(self.directory / f"samples-{epoch:04d}.png", mosaic(pictures))
+        write_png(self.directory / f"samples-{epoch:04d}.png", mosaic(pictures, min(SAMPLE_COLUMNS, self.kind.columns)))
         self.vae.train()
 
     def write_snapshot(self, step: int) -> None:

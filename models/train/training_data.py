@@ -84,7 +84,7 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
         if args.validation is None:
             lines.append(f"validation: about {wanted:,} of {plural(count, kind.noun, kind.many)}, {kind.worded(WHY_MANY)}")
         if args.validation_split == "blocks":
-            lines.append(kind.worded(block_line(["validation"], count, wanted)))
+            lines.append(kind.worded(block_line(["validation"], count, wanted, kind.comparable)))
         training, validation = hold_out(items, args.validation, args.seed, True, args.validation_split)
         if args.validation_split == "group":
             lines += map(kind.worded, share_lines("validation", len(validation), wanted, count))

@@ -75,7 +75,7 @@ class Priors:
         if not self.labels:
             raise NoSuchLabel(
                 f"the model {self.model!r} knows no labels: {self.no_labels or NO_LABELS}. "
-                "Leave out label, or fit the prior to pictures with labels (python -m models.evaluate PATH --fit-prior)."
+                "Leave out label, or fit the prior to data with labels (python -m models.evaluate PATH --fit-prior)."
             )
         if prior != AGGREGATE:
             raise NoSuchLabel(f"the prior {prior!r} knows no labels. Leave out label, or choose prior=aggregate.")

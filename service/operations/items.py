@@ -145,7 +145,7 @@ async def add_items(
         label_entries(model_of(pipeline.catalog, collection), inference, entries)
     with store.writes.admit(entries.weight):
         await encode_entries(pipeline, inference, collection, entries)
-        keep = collection.keep == KEEP
+        keep = collection.keep == KEEP and (not entries.data or inference.model.is_pictures)
         texts = sum(len(one) for one in entries.raw if isinstance(one, str)) if keep else 0
         items = await pipeline.offload(texts, partial(entries.items, keep))
         result = await store.upsert(collection.name, digest, items, if_exists, inference.deadline)

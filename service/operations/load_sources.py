@@ -23,7 +23,7 @@ from models.readers.left_out import counted, listed, plural
 from models.readers.path_names import expanded, shown
 from models.readers.scan import scan
 from models.readers.survey import header_lines, survey
-from service.store.interface import MAX_ID
+from service.store.names import MAX_ID
 
 # Files of one batch have at most so many bytes, unless a single one has more.
 BATCH_BYTES = 64 << 20
@@ -105,8 +105,8 @@ def _folder_name(path: Path) -> str:
     return (path if path.is_dir() else path.absolute().parent).resolve().name
 
 
-def check_ids(sources: Sequence[Source], prefix: bool = False) -> None:
-    """Raise LoadError if two pictures have the same id, because only one of them would be stored."""
+def check_ids(sources: Sequence[Source], prefix: bool = False, of: str = "picture") -> None:
+    """Raise LoadError if two pictures, or whatever `of` says, have the same id, because only one of them would be stored."""
     seen: dict[str, Path] = {}
     same: list[tuple[str, Path, Path]] = []
     for source in sources:
@@ -119,10 +119,10 @@ def check_ids(sources: Sequence[Source], prefix: bool = False) -> None:
         return
     id, one, other = same[0]
     if one == other:
-        raise LoadError(f"{shown(one)}: two of its pictures have the id {id!r}; rename one of them; nothing was stored")
+        raise LoadError(f"{shown(one)}: two of its {of}s have the id {id!r}; rename one of them; nothing was stored")
     advice = "" if prefix else "add --prefix, which puts the name of the folder before each id, or "
     raise LoadError(
-        f"{plural(len(same), 'picture')} of {shown(other)} would have the same ids as others, such as {id!r}, which is "
+        f"{plural(len(same), of)} of {shown(other)} would have the same ids as others, such as {id!r}, which is "
         f"also in {shown(one)}; nothing was stored; {advice}load the paths into different collections"
     )
 

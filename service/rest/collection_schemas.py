@@ -13,8 +13,8 @@ from service.rest.body_schemas import Row, Sketch, WarningList
 from service.rest.data_keys import FILES
 from service.rest.filter_schema import FILTER, FILTER_SCHEMA, NO_NUL, STRICT, STRICT_DELETION, Filter
 from service.rest.schemas import Parameters, PictureParameters, split, words
-from service.store.interface import MAX_ID, IfExists
-from service.store.names import NAME, TRAINING_PREFIX
+from service.store.interface import IfExists
+from service.store.names import MAX_ID, NAME, TRAINING_PREFIX
 
 Keep = Literal["nothing", "picture"]
 MetricName = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
@@ -79,8 +79,8 @@ class CollectionParameters(Parameters):
     )
     keep: Keep | None = Field(
         None,
-        description="picture keeps the originals of the pictures that are added. The default is nothing for a new collection, "
-        "and what it was for an existing one.",
+        description="picture keeps the originals of the pictures that are added; only for models of pictures. The default is "
+        "nothing for a new collection, and what it was for an existing one.",
     )
 
 
@@ -92,6 +92,14 @@ class ItemsParameters(PictureParameters):
 
     model: str | None = MODEL
     id: Annotated[str, WithJsonSchema(ID_SCHEMA)] | None = Field(None, description="The id of the only item of the request.")
+    id_column: str | None = Field(
+        None, min_length=1, description="The column of a CSV body that has the ids. Without it, ids of rows are random."
+    )
+    metadata_columns: str | None = Field(
+        None,
+        min_length=1,
+        description="Columns of a CSV body that become metadata, separated by commas; * for all that the model does not take.",
+    )
     if_exists: IfExists = Field(
         "replace",
         description="What happens to items whose ids exist: replace, error (refuse the request with 409), or skip, "

@@ -3,7 +3,6 @@
 Counts and checks before anything is decoded. Knows nothing of models, stores or routes.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.kinds.beside import Beside
 from service.formats.errors import BadInput, Undecodable, Unsupported, Unusable
 from service.formats.generic_names import is_generic
 from service.formats.latent_rows import latent_rows
@@ -24,10 +24,10 @@ from service.rest.data_keys import ONES
 from service.rest.kinds import PICTURES, wire_of
 from service.rest.kinds.wire import Wire
 from service.rest.metadata_bodies import metadata_value
-from service.store.interface import MAX_ID, BadItem, UnknownItem
+from service.store.interface import BadItem, UnknownItem
 from service.store.metadata import metadata_bytes, usable_keys
+from service.store.names import MAX_ID, is_item_id
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Each item may have so many JSON lists: mu, sigma, and lists in its metadata.
 LISTS_PER_ITEM = 16
 # A form may have an id and metadata for each picture.
@@ -49,17 +49,21 @@ SOURCES = (DATA, "z", "mu", "id")
 
 def check_id(id: object, item: int | None = None) -> str:
     """Return the id if it is a valid one of an item. Raises Unusable."""
-    if not isinstance(id, str) or not 0 < len(id) <= MAX_ID or CONTROL.search(id):
+    if not is_item_id(id):
         raise Unusable(f"an id must be a string of 1 to {MAX_ID} characters without control characters, not {short(id)}", item)
     return id
 
 
-def items_of(body: Body, dim: int, id: str | None = None, model: ServedModel | None = None) -> Entries:
+def items_of(
+    body: Body, dim: int, id: str | None = None, model: ServedModel | None = None, beside: Beside | None = None
+) -> Entries:
     """Return the items to add. `id`: that of the only item. `model`: that of the collection, if it is loaded.
 
-    Raises BadInput, TooLarge, BadItem, MetadataTooLarge.
+    `beside`: the columns of ids and metadata of rows. Raises BadInput, TooLarge, BadItem, MetadataTooLarge.
     """
     match body.kind:
+        case _ if beside is not None:
+            entries = _named_entries(body, dim, model, beside)
         case "json":
             wire = _wire(model)
             entries = json_entries(_list(body, "items", wire), dim, ITEM_KEYS, wire)
@@ -81,6 +85,19 @@ def items_of(body: Body, dim: int, id: str | None = None, model: ServedModel | N
             raise Unusable(f"the id {id!r} is also the id of item {seen[id]}; an id may occur only once in a request", i)
     entries.unstated = {i for i, metadata in enumerate(entries.metadata) if not metadata}
     entries.metadata = [metadata or b"{}" for metadata in entries.metadata]
+    return entries
+
+
+def _named_entries(body: Body, dim: int, model: ServedModel | None, beside: Beside) -> Entries:
+    """Return rows of a table with the ids and the metadata that columns have."""
+    if model is None:
+        raise Unusable("id_column and metadata_columns are for rows, which only a loaded model can encode")
+    found, ids, metadata = wire_of(model).read_beside(model, body, beside)
+    rows = list(found.raw if found.rows is None else found.rows)
+    entries = blank([None] * len(rows) if ids is None else [check_id(id, i) for i, id in enumerate(ids)], rows, dim)
+    for i, own in enumerate(metadata):
+        if own:
+            _state_metadata(entries, i, own)
     return entries
 
 

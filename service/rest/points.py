@@ -13,6 +13,7 @@ from service.formats.latent_rows import latent_row
 from service.formats.npy import npy_array
 from service.http.call import Call
 from service.inference.inference import Inference
+from service.inference.served_model import ServedModel
 from service.observe.printable import short
 from service.operations.collection_model import digest_of, model_of
 from service.operations.items import Entries
@@ -139,8 +140,11 @@ def check_ids(entries: Entries, collection: Collection | None) -> None:
         raise BadParameter("collection is missing: a point has an id, so the request must name the collection of that item")
 
 
-def ends_of(body: Body, dim: int, model: str = "", collection: Collection | None = None, wire: Wire = PICTURES) -> Entries:
+def ends_of(
+    body: Body, dim: int, model: str = "", collection: Collection | None = None, served: ServedModel | None = None
+) -> Entries:
     """Return the start and the end of a path: two points without a sigma. Errors name the `model`. Raises as `points_of`."""
+    wire = PICTURES if served is None else wire_of(served)
     ends = blank([None, None], [None, None], dim)
     if body.kind == "empty":
         raise Undecodable("the body is empty: send JSON or a form with start and end")
@@ -152,7 +156,7 @@ def ends_of(body: Body, dim: int, model: str = "", collection: Collection | None
         if body.kind == "json":
             _json_end(ends, i, body.values.get(name), name, dim, model, wire)
         else:
-            _form_end(ends, i, body.parts, name, dim, model)
+            _form_end(ends, i, body.parts, name, dim, model, served)
     check_ids(ends, collection)
     return ends
 
@@ -174,12 +178,18 @@ def _json_end(ends: Entries, i: int, end: object, name: str, dim: int, model: st
         raise Unusable(f"the image of {name!r} must be a string: base64 or a data URL")
 
 
-def _form_end(ends: Entries, i: int, parts: list[Part], name: str, dim: int, model: str) -> None:
+def _form_end(ends: Entries, i: int, parts: list[Part], name: str, dim: int, model: str, served: ServedModel | None) -> None:
     found = [part for part in parts if part.name == name]
     if len(found) != 1:
         raise Unusable(f"the form must have exactly one field {name!r}, but it has {len(found)}")
-    if found[0].filename is not None:
-        ends.raw[i] = found[0].data
-    else:
+    if found[0].filename is None:
         check_json(found[0].data, 1, 1)
         ends.mu[i] = latent_row(json_list(found[0].data, name), dim, name, model)
+    elif served is None or served.is_pictures:
+        ends.raw[i] = found[0].data
+    else:
+        own = wire_of(served)
+        items = own.read_files(served, [found[0].data])
+        if len(items) != 1:
+            raise Unusable(f"the file in {name!r} has {len(items)} {own.things}, but an end of a path is one")
+        ends.raw[i] = items.raw[0] if items.rows is None else items.rows[0]

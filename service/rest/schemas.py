@@ -187,7 +187,8 @@ class SampleParameters(DecodeParameters):
         1.0,
         ge=0,
         le=100,
-        description="The scale of the noise of latents. 0 gives the mean of the prior, or of one of its components.",
+        description="The scale of the noise of latents. 0 gives the mean of the prior, or of one of its components. "
+        "How freely the steps of drawings and texts are drawn is step_temperature.",
     )
     prior: Literal["standard", "vamp", "aggregate"] | None = Field(
         None,

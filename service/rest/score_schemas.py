@@ -74,7 +74,7 @@ class Score(BaseModel):
     columns: list[dict[str, float]] | None = Field(
         None, description="Only with surprise: what each column adds to it; its missing cells add 0."
     )
-    unusual: list[str] | None = Field(None, description="Only with surprise: the column that adds most.")
+    largest: list[str] | None = Field(None, description="Only with surprise: the column that adds most, be it much or little.")
     samples: int | None = Field(None, description="Only with elbo and iwae: the number of samples.")
     seed: int | None = Field(None, description="Only with elbo, iwae and regret: the seed of their noise.")
 

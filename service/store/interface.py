@@ -46,9 +46,6 @@ IfExists = Literal["replace", "error", "skip"]
 # Most bytes of kept pictures in all collections, unless a setting says otherwise.
 MAX_PICTURE_BYTES = 4 << 30
 
-# The longest id of an item, in characters.
-MAX_ID = 512
-
 
 @dataclass(frozen=True, slots=True)
 class Collection:

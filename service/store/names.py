@@ -1,13 +1,22 @@
 """The names of collections and directions, and those that are reserved for the training latents of a model."""
 
 import re
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from service.store.errors import BadName, ReadOnly
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Before the name of a model: its training latents, as a collection that nobody can change. Other names have no colon.
 TRAINING_PREFIX = "training:"
+
+# Characters of the id of an item.
+MAX_ID = 512
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def is_item_id(id: object) -> TypeGuard[str]:
+    """Return whether an item can have this id: 1 to MAX_ID characters without control characters."""
+    return isinstance(id, str) and 0 < len(id) <= MAX_ID and not CONTROL.search(id)
 
 
 def is_collection_name(name: str) -> bool:

@@ -59,13 +59,13 @@ def test_arguments_that_cannot_be_right(kind: Callable[..., object]) -> None:
 
 @pytest.mark.parametrize("label", [7, "7"])
 def test_a_label_is_sent_with_both_requests_of_a_sample(label: str | int) -> None:
-    options = calls.Options()
+    options = calls.Options(label=label)
     drawn = vae_client.Decoded(np.zeros((3, 8, 8, 1), np.uint8), "mnist", "0", 7, "aggregate")
     for call in (
-        calls.sample(3, options, 7, None, None, label, None, "uint8"),
-        calls.latents_of_sample(drawn, options, None, label, ["z"]),
+        calls.sample(3, options, 7, None, None, None, "uint8"),
+        calls.latents_of_sample(drawn, options, None, ["z"]),
     ):
-        assert (call.params["label"], call.params["seed"]) == (label, 7)
+        assert (call.params["label"], call.params["seed"]) == ("7", 7)
 
 
 @pytest.mark.parametrize("way", WAYS)

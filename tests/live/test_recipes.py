@@ -115,6 +115,20 @@ def test_a_folder_of_your_own(server: Server, workplace: Path) -> None:
         assert picture.size == (118, 118)
 
 
+def test_other_kinds_of_data(server: Server, workplace: Path) -> None:
+    """Both models are trained for a moment, and served by one process: the commands say which they mean."""
+    titles = "A table", "Texts"
+    for title in titles:
+        *before, train, serve = shell(section(title))
+        for command in (*before, f"{train} --steps 20"):
+            run(command, workplace)
+        assert "--store mine.db --port 8001" in serve
+    model = str(workplace / "runs"), "--default-model", "penguins"
+    with serving("--models-dir", *model, "--store", str(workplace / "kinds.db"), "--port", "0") as own:
+        for title in titles:
+            follow(title, workplace, server.url, own.url)
+
+
 def test_the_page_has_the_printed_lines_and_origin() -> None:
     text = section("A canvas page")
     (function,) = blocks("js", text)

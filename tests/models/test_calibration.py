@@ -139,3 +139,15 @@ def test_a_stranger_has_the_smallest_p() -> None:
     found = calibration.overall(p)
     assert found[0] <= 4 / 201
     assert found[1] == 1.0
+
+
+def test_a_single_default_score_keeps_its_p_value() -> None:
+    """So that 20 held-out items are enough for 0.05; two scores together need more."""
+    values = np.arange(19.0)
+    two = {"knn": values, "deviance": values[::-1]}
+    both = replace(made(), held_out={name: np.sort(one) for name, one in two.items()}, smallest=smallest_p(two))
+    one = replace(both, default=("deviance",))
+    p = one.p_values({"deviance": np.array([99.0, 9.5]), "knn": np.array([99.0, 9.5])})
+    assert one.overall(p).tolist() == p["deviance"].tolist() == [1 / 20, 10 / 20]
+    assert one.least == 1 / 20
+    assert both.least == both.overall(p)[0] == 3 / 20

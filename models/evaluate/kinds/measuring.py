@@ -23,6 +23,8 @@ class Measuring:
     """What the measurement of one kind adds to the shared code of `models.evaluate`."""
 
     scores: ClassVar[tuple[str, ...]] = ("nll",)  # of an item against its reconstruction, see `models.scores`
+    # The scores that a calibration combines; None: those that separate strangers best are chosen.
+    default_scores: ClassVar[tuple[str, ...] | None] = None
     parts: ClassVar[str] = "values"  # what the nats of an item are summed over
     explained: ClassVar[Mapping[str, str]] = {}  # keys of the protocol in metrics.json -> their names in the card
     left_out: ClassVar[str] = (
@@ -97,7 +99,8 @@ class Measuring:
         half = rows.clone()
         other = rows[torch.randperm(len(rows), generator=noise)]
         half[:, : rows.shape[1] // 2] = other[:, : rows.shape[1] // 2]
-        return {"values of others": flat.gather(0, orders).view_as(rows), "halves of two": half}
+        one = self.kind.noun
+        return {f"each value from another {one}": flat.gather(0, orders).view_as(rows), f"half from another {one}": half}
 
     def item_scores(self, vae: VAE, rows: Tensor, posterior: DiagonalGaussian) -> dict[str, Array]:
         """Return the `scores` of items, whose posteriors are on the device of `vae`: (N, ...) -> name -> (N,)."""

@@ -49,4 +49,4 @@ class SequenceMeasuring(Measuring):
             first, second = length // 2, int(lengths[other]) // 2
             rest = rows[other, second : min(second + rows.shape[1] - first, rows.shape[1])]
             halves[i, first : first + len(rest)] = rest
-        return {"steps in random order": shuffled, "halves of two": halves}
+        return {"steps in random order": shuffled, f"second half from another {self.kind.noun}": halves}

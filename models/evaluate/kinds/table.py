@@ -20,6 +20,8 @@ class TableMeasuring(Measuring):
     """The measurement of rows of a table."""
 
     scores: ClassVar[tuple[str, ...]] = ("nll", "deviance", "surprise")
+    # Latents say little about single wrong cells: `knn` would make the combination worse.
+    default_scores: ClassVar[tuple[str, ...] | None] = ("surprise",)
     parts: ClassVar[str] = "cells"
     explained: ClassVar[Mapping[str, str]] = {table.KEY: "Imputation and anomalies"}
 

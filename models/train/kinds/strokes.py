@@ -32,7 +32,8 @@ class StrokesTraining(SequenceTraining):
             help="steps of the longest sequence: longer drawings are simplified, longer texts left out (default: that of the "
             "data, at most 250 points or 512 tokens)")
         add("--word-dropout", type=share, default=0.0, metavar="SHARE",
-            help="share of the decoder's inputs that training hides, so that it reads the latent (lstm; default: 0.2)")
+            help="share of the decoder's inputs that training hides, so that it reads the latent (lstm; default: "
+            "0.2 for drawings and texts)")
         add("--mixtures", type=whole(1, MOST_COMPONENTS), default=20, metavar="N",
             help="Gaussians in the distribution of the next point")
     # fmt: on

@@ -47,6 +47,11 @@ class Training(ABC):
         """Return a text of shared code about pictures, or about "images" in a second, with the words of this kind."""
         return self.kind.worded(text).replace("images_per_second", f"{self.unit}_per_second")
 
+    def is_usual(self, args: argparse.Namespace) -> bool:
+        """Return whether the objective is a default of this kind alone, of which nobody needs a warning."""
+        usual = [flag for flag in ("objective", "free_bits", "beta") if flag in self.defaults]
+        return "objective" in usual and all(getattr(args, flag) == self.defaults[flag] for flag in usual)
+
     @abstractmethod
     def options(self, args: argparse.Namespace) -> ReadOptions:
         """Return what the reader is told for the flags."""

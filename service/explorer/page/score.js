@@ -58,7 +58,7 @@ export function Score({ model, mu, requests, score }) {
 
 /** The score in one sentence. The share is rounded down, so that it is never said to be all of them. */
 function inWords({ calibrated, p_value: pValue, scores }) {
-  const [most] = scores.surprise?.unusual ?? [];
+  const [most] = scores.surprise?.largest ?? [];
   const column = most === undefined ? "" : ` The least likely cell: ${most}.`;
   if (!calibrated) return `This model has nothing to compare with (no calibration).${column}`;
   const [p] = pValue;

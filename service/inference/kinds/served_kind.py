@@ -17,6 +17,7 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint, Manifest
 from models.kinds import kind_of
+from models.kinds.beside import Beside, Metadata
 from models.readers.download import DataError
 from models.readers.found import Found
 from models.scores import Array
@@ -106,6 +107,10 @@ class ServedKind(ABC):
     def read(self, path: Path) -> Found:
         """Read a file or folder of data as rows of the model. Raises DataError."""
         raise DataError(f"{path}: pictures are read as files")
+
+    def beside(self, path: Path, beside: Beside) -> tuple[list[str] | None, list[Metadata]]:
+        """Return the ids of the rows of a file, and their metadata, which columns of it have. Raises DataError, ValueError."""
+        raise DataError(f"--id-column and --metadata-columns are for tables; {path} is none")
 
     def expected(self, decoded: Floats) -> NDArray[Any]:
         """Return the data that the decoder expects, (N, ...)."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import Checkpoint, Manifest
+from models.kinds.beside import Beside, Metadata
 from models.kinds.table import Columns, hide_each
 from models.readers.found import Found
 from models.scores import Array
@@ -64,6 +65,17 @@ class ServedTable(ServedAtOnce, ServedRows):
         from models.readers.table import TableOptions, read_table  # only for loading
 
         return read_table(path, path.suffix.lower() in PARQUET_SUFFIXES, TableOptions(model=self.columns))
+
+    def beside(self, path: Path, beside: Beside) -> tuple[list[str] | None, list[Metadata]]:
+        from models.readers.table_cells import open_csv, open_parquet  # only for loading
+
+        file = open_parquet(path) if path.suffix.lower() in PARQUET_SUFFIXES else open_csv(path)
+        texts: dict[str, list[str]] = {name: [] for name in beside.chosen(file.names, self.columns.numbers)}
+        places = [file.names.index(name) for name in texts]
+        for block in file.blocks():
+            for name, k in zip(texts, places, strict=True):
+                texts[name] += [cells[k] for _, cells in block]
+        return beside.ids(texts, self.columns.is_missing), beside.metadata_of(texts, self.columns.is_missing)
 
     def expected(self, decoded: Floats) -> Floats:
         rows: Floats = self.columns.parameters.expected(decoded)

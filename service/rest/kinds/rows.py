@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.kinds.beside import Beside, Metadata
 from models.kinds.table import fill
 from service.formats.errors import Undecodable, Unusable
 from service.formats.raw_items import RawItems
@@ -43,7 +44,7 @@ class RowsWire(Wire):
     def parts(self, model: ServedModel, each: NDArray[np.float64]) -> dict[str, Any]:
         names = model.manifest.preprocessing.names
         columns = [dict(zip(names, row, strict=True)) for row in each.astype(np.float32).tolist()]
-        return {"columns": columns, "unusual": [names[k] for k in each.argmax(1).tolist()]}
+        return {"columns": columns, "largest": [names[k] for k in each.argmax(1).tolist()]}
 
     def reconstructed(
         self, model: ServedModel, originals: NDArray[Any], data: NDArray[Any], whole: bool
@@ -63,17 +64,36 @@ class RowsWire(Wire):
     def read_text(self, model: ServedModel, body: Body) -> RawItems:
         return RawItems(rows=_rows_of(model, body.raw))
 
+    def read_beside(self, model: ServedModel, body: Body, beside: Beside) -> tuple[RawItems, list[str] | None, list[Metadata]]:
+        if body.kind != "text":
+            raise Unusable(
+                "id_column and metadata_columns are for a body of CSV; in JSON each item has its own id and metadata: "
+                '{"items": [{"id": "...", "row": {...}, "metadata": {...}}]}'
+            )
+        spec, text = model.manifest.preprocessing, _text_of(body.raw)
+        try:
+            wanted = beside.of_csv(text, spec.numbers)
+            found = RawItems(rows=spec.rows_of_csv(text, wanted))
+            ids, metadata = beside.ids(wanted, spec.is_missing), beside.metadata_of(wanted, spec.is_missing)
+        except ValueError as error:
+            raise Unusable(str(error)) from None
+        body.check_count(found)
+        return found, ids, metadata
+
     def read_files(self, model: ServedModel, files: Sequence[bytes]) -> RawItems:
         return RawItems(rows=np.concatenate([_rows_of(model, file) for file in files]))
 
 
-def _rows_of(model: ServedModel, csv: bytes) -> NDArray[np.float32]:
+def _text_of(csv: bytes) -> str:
     try:
-        text = csv.decode("utf-8-sig")
+        return csv.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Undecodable(f"the CSV is not UTF-8: {error.reason} at byte {error.start}; save it as UTF-8") from None
+
+
+def _rows_of(model: ServedModel, csv: bytes) -> NDArray[np.float32]:
     try:
-        rows: NDArray[np.float32] = model.manifest.preprocessing.rows_of_csv(text)
+        rows: NDArray[np.float32] = model.manifest.preprocessing.rows_of_csv(_text_of(csv))
     except ValueError as error:
         raise Unusable(str(error)) from None
     return rows

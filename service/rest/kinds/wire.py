@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.kinds import kind_of
+from models.kinds.beside import Beside, Metadata
 from service.engine.errors import DeadlineExceeded
 from service.formats.errors import Undecodable, Unusable
 from service.formats.raw_items import RawItems
@@ -148,6 +149,10 @@ class Wire(ABC):
         if not len(found):
             raise Unusable(f"there are no {self.things} in the body; at least one is needed")
         return found
+
+    def read_beside(self, model: ServedModel, body: Body, beside: Beside) -> tuple[RawItems, list[str] | None, list[Metadata]]:
+        """Return the items of a body, their ids, and their metadata, which columns of it have. Raises BadInput, TooLarge."""
+        raise Unusable(f"id_column and metadata_columns are for tables, but {model.name!r} is a model of {self.things}")
 
     def refused(self, model: ServedModel, body: Body) -> Unusable:
         """Return the error about a body of another kind of data."""

@@ -6,7 +6,9 @@ from heapq import merge
 from typing import Any
 
 from service.http.call import Answer, Call
+from service.inference.served_model import ServedModel
 from service.operations.collection_model import digest_of, distance_of, loaded_name, new_collection
+from service.operations.items import KEEP
 from service.operations.service import Service
 from service.operations.training_collections import training_collections
 from service.rest.answers import described_distance, json_answer
@@ -17,10 +19,11 @@ from service.rest.collection_schemas import (
     CollectionParameters,
     InCollection,
 )
-from service.rest.parameters import read_parameters
+from service.rest.kinds import wire_of
+from service.rest.parameters import BadParameter, read_parameters
 from service.rest.paths import COLLECTION_PATH
 from service.rest.registration import ERRORS, STORE_ERRORS, Router, add, describe_operation, json_content
-from service.rest.requests import body_of, only_parameters, open_request, open_stored, query_parameters
+from service.rest.requests import body_of, model_in, only_parameters, open_request, open_stored, query_parameters
 from service.rest.schemas import Parameters
 from service.store.interface import Collection, UnknownCollection
 from service.store.names import check_name
@@ -66,8 +69,18 @@ async def put(service: Service, call: Call) -> Answer:
     description = wanted.description if parameters.description is None else parameters.description
     metric, sigma_weight = distance_of(wanted, parameters.metric, parameters.sigma_weight)
     wanted = replace(wanted, metric=metric, sigma_weight=sigma_weight, description=description, keep=parameters.keep)
+    _check_keep(wanted, model_in(service, wanted))
     made = await service.store.create(wanted, inference.deadline)
     return json_answer(describe_collection(service, made), made)
+
+
+def _check_keep(wanted: Collection, model: ServedModel | None) -> None:
+    """Raise BadParameter if the originals of other data than pictures are to be kept."""
+    if wanted.keep == KEEP and model is not None and not model.is_pictures:
+        raise BadParameter(
+            f"keep={KEEP} keeps the files of pictures, but {model.name!r} is a model of {wire_of(model).things}, of which "
+            "latents and metadata are stored, not the originals: leave keep out, and put what you need into ids or metadata"
+        )
 
 
 async def list_all(service: Service, call: Call) -> Answer:

@@ -128,7 +128,7 @@ def _points_of(body: Body, inference: Inference, collection: Collection | None, 
     wire = wire_of(model)
     kinds = [name for name in ("points", "corners") if name in body.values]
     if not kinds:
-        return ends_of(body, model.latent_dim, model.name, collection, wire)
+        return ends_of(body, model.latent_dim, model.name, collection, model)
     if others := sorted(body.values.keys() & {"start", "end", *kinds[1:]}):
         raise Unusable(f"the JSON body has {kinds[0]!r} and {others[0]!r}; send start and end, or points, or corners")
     points = listed_points(body, kinds[0], model.latent_dim, collection, wire=wire)

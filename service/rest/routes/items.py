@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from models.kinds.beside import Beside
 from service.formats.errors import Unusable
 from service.http.call import Answer, Call
 from service.operations.items import add_items, page_of_items
@@ -59,13 +60,14 @@ async def post(service: Service, call: Call) -> Answer:
 
     JSON; a form of pictures, perhaps with the fields `id` and `metadata` (JSON text) for each picture, in their order; one
     picture; or npy: mu (N, D), or mu and sigma (2, N, D). In a form without ids, file names become ids, except those that
-    programs make up, such as "blob" and "image.jpg": these items get random ids. An item that replaces another and has no
+    programs make up, such as "blob" and "image.jpg": these items get random ids. `id_column` and `metadata_columns` take
+    those of rows from columns of a CSV. An item that replaces another and has no
     metadata leaves the other's as it is.
     """
     body = await body_of(service, call, LISTS_PER_ITEM, PARTS_PER_ITEM, takes_text=True)
     parameters = read_parameters(ItemsParameters, call.query, *body.parameters(ItemsParameters))
     collection, digest, inference = await open_collection(service, call, parameters)
-    read = partial(items_of, body, collection.dim, parameters.id, model_in(service, collection))
+    read = partial(items_of, body, collection.dim, parameters.id, model_in(service, collection), beside_of(parameters))
     with unnumbered(body.kind == "picture"):
         entries = await service.pipeline.offload(len(call.body), read)
         adding = service.pipeline, service.store, inference, collection, digest, entries, parameters.if_exists
@@ -74,6 +76,14 @@ async def post(service: Service, call: Call) -> Answer:
     fields = {"collection": collection.name, "ids": stored.ids, "added": result.added, "replaced": result.replaced}
     skipped = {"skipped": result.skipped} if parameters.if_exists == "skip" else {}
     return json_answer({**fields, **skipped, "seq": result.seq}, collection, inference)
+
+
+def beside_of(parameters: ItemsParameters) -> Beside | None:
+    """Return the columns of ids and metadata that a request names, None if it names none."""
+    more = parameters.metadata_columns
+    if parameters.id_column is None and more is None:
+        return None
+    return Beside(parameters.id_column, tuple(name.strip() for name in (more or "").split(",") if name.strip()))
 
 
 async def list_page(service: Service, call: Call) -> Answer:

@@ -105,8 +105,8 @@ def test_it_says_how_coarse_few_pictures_are(trained: Path) -> None:
     lines = unusual.lines(calibration_of(trained))
     count = len(calibration_of(trained).smallest)
     assert lines[1].startswith(f"warning: these are few: p-values come in steps of {1 / (count + 1):.2g}")
-    assert "no picture can have one of 0.05" in unusual.coarse(10)
-    assert "uncertain by 1.3 %" in unusual.coarse(300)
+    assert "no picture can have one of 0.05" in unusual.coarse(10, 1 / 11)
+    assert "uncertain by 1.3 %" in unusual.coarse(300, 3 / 301)
 
 
 @pytest.mark.parametrize(
@@ -218,3 +218,6 @@ def test_the_default_has_a_score_of_latents_and_one_of_pixels() -> None:
     assert list(mean.values()) == sorted(mean.values(), reverse=True)
     assert choose_default(usual, {"far": far})[0][0] == "knn"
     assert len(choose_default(usual, {"far": far})[0]) >= 2
+    own, mean = choose_default(usual, {"far": far}, ("deviance",))
+    assert own == ("deviance",)
+    assert mean["deviance"] < mean["knn + deviance"], "what others would be worth is recorded all the same"

@@ -155,3 +155,9 @@ def test_samples_stand_beside_real_pictures() -> None:
         "Samples: features of a net.",
     ):
         assert words in text, words
+
+
+def test_with_free_bits_all_dimensions_are_active_whatever_their_number_is() -> None:
+    full = {**METRICS, "active_units": 20}
+    assert "| active units | 20 of 20: a larger D" in card(Path("mine"), manifest(), full, [])
+    assert "| active units | 20 of 20 |" in card(Path("mine"), manifest(training={"objective": "free-bits"}), full, [])

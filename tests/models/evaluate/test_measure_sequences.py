@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.evaluate.sequences import found_again, protocol, sequence_numbers, without_latent
+from models.evaluate.sequences import found_again, number_rows, protocol, sequence_numbers, without_latent
 from models.kinds.text import TextFormat
 from models.objective import evidence_lower_bound
 from models.vae import VAE, VAEConfig
@@ -50,3 +50,9 @@ def test_the_gain_is_the_difference_from_a_latent_of_zero(spelling: VAE) -> None
     assert found["elbo_better_than_zero"] == pytest.approx((-5 - empty) / abs(empty))
     assert empty < -3.5  # two letters of six
     assert "of all 36 by L2" in protocol(36)
+
+
+def test_the_card_says_in_words_which_is_better() -> None:
+    for share, words in ((0.25, "25.00 % better"), (-0.6844, "68.44 % worse: the latent costs more than it adds")):
+        rows = number_rows({"sequences": {"elbo_better_than_zero": share}})
+        assert rows == [("the ELBO of the model, compared with that", words)]

@@ -37,6 +37,9 @@ def test_metrics_card_and_report(model: Path) -> None:
     assert "| imputation of hidden cells: accuracy; of the most frequent | " in card
     assert "| column | imputation | mean or most frequent | reconstruction |" in card
     assert "| body_mass_g | RMSE " in card
+    assert "floors" not in card, "options of each column are in config.json"
+    assert "Test rows, in lines; below each line are the reconstructions" in card
+    assert "not binarised" not in card
     assert "Imputation and anomalies: imputation: each cell of the test rows" in card
     assert "pixel" not in card.partition("Left out: ")[0]
     checkpoint, measuring = read(model), measuring_for(KINDS["table"])

@@ -191,9 +191,9 @@ def test_calibration_of_any_rows(data: str, tmp_path: Path, capsys: pytest.Captu
     assert evaluate([str(tmp_path / "out"), "--calibrate", "--device", "cpu"]) == 0
     said = capsys.readouterr().out
     assert "default scores: knn, nll" in said
-    assert "AUROC of values of others: " in said
+    assert "AUROC of each value from another measurement: " in said
     found = read_calibration(tmp_path / "out", read(tmp_path / "out").digest, 2)
     assert found is not None
-    assert found.record["auroc"]["nll"]["values of others"] > 0.8
+    assert found.record["auroc"]["nll"]["each value from another measurement"] > 0.8
     assert evaluate([str(tmp_path / "out"), "--data", "mnist"]) == 1
     assert "mnist has pictures, and the model is one of measurements" in capsys.readouterr().err

@@ -86,6 +86,17 @@ class TestColumns:
         assert values(found, "age")[-1] is None
         assert spec_of(read(path, content, {"types": {"age": "category"}})).columns[0].type == "category"
 
+    def test_codes_and_numbers_for_missing_cells_get_a_hint(self, path: Path) -> None:
+        rows = "".join(f"{n * 37 % 900 + 1000:05d},{-999 if n % 9 == 4 else n % 40},{n % 7 * 0.5}\n" for n in range(50))
+        hints = [line for line in read(path, "zip,age,size\n" + rows).summary if line.startswith("warning")]
+        assert hints[0].startswith("warning: column zip: 01000 is read as the number 1000; if these are codes")
+        assert "column age: -999 (6 times) may mean a missing cell" in hints[1]
+        assert len(hints) == 2
+        schema = {"types": {"zip": "category"}, "missing": ["", "-999"]}
+        assert not [line for line in read(path, "zip,age,size\n" + rows, schema).summary if line.startswith("warning")]
+        plain = "age,n\n" + "".join(f"{n},{99 if n % 5 else n}\n" for n in range(100))
+        assert not [line for line in read(path, plain).summary if line.startswith("warning")], "99 is within the others"
+
     def test_penguins(self, penguins: Path) -> None:
         found = read_table(penguins)
         assert found.x.shape == (344, 8)

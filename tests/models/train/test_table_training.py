@@ -102,3 +102,28 @@ def test_a_run_from_other_weights_takes_their_columns(penguins: Path, tmp_path: 
     )
     first, then = read(tmp_path / "first").manifest, read(tmp_path / "next").manifest
     assert then.preprocessing == first.preprocessing
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--prior", "vamp"], "models of rows take the prior standard, not 'vamp': leave --prior out"),
+        (["--condition", "city"], "--condition is for pictures: models of rows"),
+        (["--validation-split", "group"], "these rows have no groups: choose random or blocks"),
+        (["--data", "excel:some.xlsx"], "save the sheet as CSV"),
+        (["--data", "csv:some.xlsx"], "save the sheet as CSV"),
+    ],
+)
+def test_advice_is_that_of_tables(
+    penguins: Path, tmp_path: Path, more: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*flags(penguins, tmp_path / "out"), *more]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_blocks_and_labels_speak_of_rows(penguins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(flags(penguins, tmp_path / "out", "--validation-split", "blocks")) == 0
+    said = capsys.readouterr().out
+    assert 'the rows have no labels by which a metric could be chosen; the name of a column as "label" in a --schema' in said
+    assert "if neighbours resemble each other" in said
+    assert "video" not in said

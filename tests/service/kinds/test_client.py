@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from vae_client import AsyncClient, InvalidRequest, Rows, Strokes, Texts
 
 from tests.service.kinds.kind_requests import ADELIE, SQUARE, TRIANGLE
+from tests.service.kinds.tiny_models import DATA
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -33,6 +34,8 @@ async def test_every_method(caller: AsyncClient, data: Rows, model: str) -> None
     decoded = await caller.decode(posteriors, model=model)
     assert (type(decoded.items), len(decoded)) == (type(data), len(data))
     assert (await caller.reconstruct(data, cells="all", model=model)).items == decoded.items
+    with pytest.raises(AttributeError, match=r"use \.items"):
+        len(decoded.pixels)
     drawn = await caller.sample(3, seed=2, include="z", model=model)
     assert (len(drawn), drawn.seed, drawn.z.shape[0]) == (3, 2, 3)  # type: ignore[union-attr]
     assert len((await caller.score(data, model=model)).scores) == 1
@@ -61,3 +64,30 @@ async def test_what_is_filled_and_what_goes_on(caller: AsyncClient, tmp_path: Pa
         await caller.encode(Texts(["a"]), model="penguins")
     with pytest.raises(TypeError, match="must be Strokes"):
         await caller.complete(["the"], model="lines")  # type: ignore[arg-type]
+
+
+async def test_rows_of_a_file_and_what_is_unusual(caller: AsyncClient, tmp_path: Path) -> None:
+    lines = (DATA / "penguins.csv").read_text().splitlines()[:6]
+    for name, delimiter in (("a.csv", ","), ("b.csv", ";"), ("c.TSV", "\t")):
+        (tmp_path / name).write_text("\n".join(lines).replace(",", delimiter))
+    rows = Rows(tmp_path / "a.csv")
+    assert len(rows) == 5
+    assert rows == Rows(str(tmp_path / "b.csv")) == Rows(tmp_path / "c.TSV")
+    scores = await caller.score(rows, model="penguins")
+    own = scores.scores["surprise"]
+    assert own.columns is not None
+    assert own.unusual is not None
+    for value, columns, unusual in zip(own.value, own.columns, own.unusual, strict=True):
+        assert sum(columns.values()) == pytest.approx(float(value), rel=1e-4)
+        assert columns[unusual] == max(columns.values())
+    many = (await caller.score_many(rows, batch_size=2, model="penguins")).scores["surprise"]
+    assert (many.columns, many.unusual) == (own.columns, own.unusual)
+    (tmp_path / "a.csv").write_text("species,year\nGentoo,2007,1\n")
+    with pytest.raises(ValueError, match="row 0 has more cells"):
+        Rows(tmp_path / "a.csv")
+    for wrong in ("Gentoo", ["Gentoo"]):
+        with pytest.raises(TypeError, match=r"Rows takes mappings|a row is a mapping"):
+            Rows(wrong)
+    for mapping in (ADELIE, [ADELIE]):
+        with pytest.raises(TypeError, match="rows of a table are Rows"):
+            await caller.encode(mapping, model="penguins")  # type: ignore[arg-type]

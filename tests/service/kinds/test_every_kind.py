@@ -1,7 +1,10 @@
 """Every endpoint answers for every kind, with the key of the kind, and says what a model takes if it gets something else."""
 
+from dataclasses import replace
+
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from tests.service.kinds.kind_requests import KINDS, About
 
@@ -111,6 +114,16 @@ async def test_work_on_latents(client: httpx.AsyncClient, about: About) -> None:
         "steps": 3,
     }
     assert len((await ok(client, "POST", "/interpolate", json=graph)).json()[about.many]) == 3
+
+
+async def test_only_pictures_are_kept(client: httpx.AsyncClient, app: FastAPI, about: About) -> None:
+    path = f"/collections/keep-{about.model}"
+    refused = await client.put(path, json={"model": about.model, "keep": "picture"})
+    assert (refused.status_code, "leave keep out" in refused.json()["detail"]) == (422, True)
+    await ok(client, "PUT", path, json={"model": about.model, "keep": "nothing"})
+    store = app.state.service.store  # An older service took it.
+    await store.create(replace(await store.collection(f"keep-{about.model}"), keep="picture"))
+    await ok(client, "POST", f"{path}/items", json={"items": [{about.one: item} for item in about.items]})
 
 
 async def test_scores(client: httpx.AsyncClient, about: About) -> None:

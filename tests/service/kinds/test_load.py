@@ -40,6 +40,26 @@ def test_every_kind_is_loaded(setting: Path, capsys: pytest.CaptureFixture[str])
     assert "already there 10, " in capsys.readouterr().out
 
 
+def test_ids_and_metadata_of_columns(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    header, *lines = (DATA / "penguins.csv").read_text().splitlines()[:4]
+    (setting / "named.csv").write_text(
+        "\n".join([f"ring,{header},note", *(f"r{i},{line},n{i}" for i, line in enumerate(lines))])
+    )
+    assert load("penguins", setting / "named.csv", "--id-column", "ring", "--metadata-columns", "note,species") == 0
+    assert main(["dump", "--collection", "of-penguins", str(setting / "out")]) == 0
+    items = [json.loads(line) for line in (setting / "out.jsonl").read_text().splitlines()]
+    assert [item["id"] for item in items] == ["r0", "r1", "r2"]
+    assert items[2]["metadata"] == {"note": "n2", "species": "Adelie"}
+    capsys.readouterr()
+    assert load("penguins", setting / "named.csv", "--id-column", "species") == 1
+    assert "named.csv: two of its rows have the id 'Adelie'" in capsys.readouterr().err
+    assert load("penguins", setting / "named.csv", "--id-column", "rings") == 1
+    assert "there is no column 'rings'; did you mean 'ring'?" in capsys.readouterr().err
+    (setting / "words.txt").write_text("the digits\n")
+    assert load("lines", setting / "words.txt", "--id-column", "ring") == 1
+    assert "are for tables" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

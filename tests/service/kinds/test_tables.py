@@ -1,4 +1,4 @@
-"""What only tables have: CSV, missing cells, draws of cells, and the column that is unusual."""
+"""What only tables have: CSV, missing cells, draws of cells, and the column that adds most to the surprise."""
 
 import csv
 import io
@@ -60,7 +60,7 @@ async def test_the_unusual_column_is_named(client: httpx.AsyncClient) -> None:
     odd = {**ADELIE, "species": "Gentoo"}
     found = (await client.post(f"/score?{PENGUINS}", json={"rows": [ADELIE, odd]})).json()["scores"]["surprise"]
     assert found["value"][1] > found["value"][0]
-    assert found["unusual"][1] == "species"
+    assert found["largest"][1] == "species"
     for value, columns in zip(found["value"], found["columns"], strict=True):
         assert sum(columns.values()) == pytest.approx(value, rel=1e-5)
     many = await client.post(f"/score?{PENGUINS}", json={"rows": [ADELIE] * 40 + [odd]})  # 41 rows x 8 columns in parts
@@ -91,3 +91,58 @@ async def test_numbers_far_outside_are_warned_of(client: httpx.AsyncClient) -> N
     (found,) = answer["warnings"]
     assert (found["item"], found["code"]) == (1, "out_of_range")
     assert "column 'body_mass_g': 99999" in found["detail"]
+
+
+NAMED = "id,town,beds,zip," + TEXT.splitlines()[0] + "\n"
+LINE = "," + TEXT.splitlines()[1] + "\n"
+
+
+async def test_ids_and_metadata_of_columns(client: httpx.AsyncClient) -> None:
+    assert (await client.put(f"/collections/named?{PENGUINS}")).status_code == 200
+    path, text = "/collections/named/items", NAMED + f'a/1,"Oslo, N",3,0150{LINE}' + f"7,NA,2.5,0151{LINE}"
+    unknown = await client.post(f"{path}?id_column=id", content=text, headers=CSV)
+    assert (unknown.status_code, "unknown column 'town'" in unknown.json()["detail"]) == (422, True)
+    added = await client.post(f"{path}?id_column=id&metadata_columns=town,beds,zip", content=text, headers=CSV)
+    assert added.json()["ids"] == ["a/1", "7"]
+    found = (await client.get(path)).json()["items"]
+    assert {one["id"]: one["metadata"] for one in found} == {
+        "a/1": {"town": "Oslo, N", "beds": 3, "zip": "0150"},
+        "7": {"beds": 2.5, "zip": "0151"},
+    }
+    again = await client.post(f"{path}?id_column=id&metadata_columns=*", content=text, headers=CSV)
+    assert again.json()["replaced"] == ["a/1", "7"]
+    query = {"row": ADELIE, "k": 1, "filter": {"beds": {"gte": 3}}}
+    (nearest,) = (await client.post("/collections/named/search", json=query)).json()["neighbors"]
+    assert (nearest["id"], sorted(nearest["metadata"])) == ("a/1", ["beds", "town", "zip"])
+
+
+@pytest.mark.parametrize(
+    ("query", "sent", "words"),
+    [
+        ("id_column=ident", NAMED + f"a,b,3,1{LINE}", "there is no column 'ident'; the columns are"),
+        ("id_column=zipp", NAMED + f"a,b,3,1{LINE}", "there is no column 'zipp'; did you mean 'zip'?"),
+        ("id_column=id&metadata_columns=*", NAMED + f",b,3,1{LINE}", "row 0 has no id: its cell in the column 'id' is ''"),
+        ("id_column=id&metadata_columns=*", NAMED + f"a,b,3,1{LINE}" * 2, "the id 'a' is also the id of item 0"),
+        ("id_column=id&metadata_columns=*", NAMED + f"..,b,3,1{LINE}", "has '.' or '..' between its slashes"),
+        ("id_column=id&metadata_columns=*", NAMED + "a,b,3,1\n", "has 4 cells, the header names 12 columns"),
+        ("id_column=id", {"items": [{"row": ADELIE}]}, "in JSON each item has its own id"),
+    ],
+)
+async def test_columns_that_cannot_name_rows(client: httpx.AsyncClient, query: str, sent: object, words: str) -> None:
+    await client.put(f"/collections/named?{PENGUINS}")
+    body = {"content": sent, "headers": CSV} if isinstance(sent, str) else {"json": sent}
+    answer = await client.post(f"/collections/named/items?{query}", **body)
+    assert (answer.status_code, words in answer.json()["detail"]) == (422, True), answer.text
+
+
+async def test_files_are_the_ends_of_a_path(client: httpx.AsyncClient) -> None:
+    files = {"start": ("a.csv", TEXT), "end": ("b.csv", TEXT.replace("181", "200"))}
+    path = await client.post(f"/interpolate?{PENGUINS}&steps=3", files=files)
+    ends = {name: {"row": {**ADELIE, "flipper_length_mm": size}} for name, size in (("start", 181), ("end", 200))}
+    assert path.json() == (await client.post(f"/interpolate?{PENGUINS}&steps=3", json=ends)).json()
+    files["end"] = ("b.csv", TEXT + TEXT.splitlines()[1])
+    refused = await client.post(f"/interpolate?{PENGUINS}", files=files)
+    assert "the file in 'end' has 2 table rows, but an end of a path is one" in refused.json()["detail"]
+    files["end"] = ("b.csv", "\x89PNG")
+    refused = await client.post(f"/interpolate?{PENGUINS}", files=files)
+    assert (refused.status_code, "b'" in refused.json()["detail"]) == (422, False)

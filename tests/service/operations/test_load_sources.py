@@ -8,7 +8,7 @@ import pytest
 
 from models.preprocess import Preprocessing
 from service.operations.load_sources import LoadError, PictureBatch, Source, source_of, sources_of
-from service.store.interface import MAX_ID
+from service.store.names import MAX_ID
 from tests.models.readers.pictures import many, noise, write, write_all
 
 SPEC = Preprocessing(1, 8, 8)

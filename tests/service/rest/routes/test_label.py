@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from vae_client import AsyncClient, BatchFailed, InvalidRequest
 
 from models import VAE, VAEConfig, checkpoint
 from models.condition import Condition
@@ -253,3 +254,30 @@ async def test_a_plain_model_answers_the_same_bytes_on_the_shortcut(client: http
     assert direct.status_code == 200
     assert (await client.post("/decode?model=plain&label=7", content=body, headers=NPY)).status_code == 422
     assert (await client.post("/decode?model=told&label=7", content=body, headers=NPY)).status_code == 200
+
+
+async def test_the_python_client_says_it_everywhere(client: httpx.AsyncClient) -> None:
+    caller = AsyncClient("http://test", transport=client._transport)
+    labels = ["round", "flat", "7", "round"]
+    posteriors = await caller.encode(X, label=labels)
+    alone = await caller.encode(X[1], label="flat")
+    assert posteriors.mu[1].tolist() == alone.mu[0].tolist()
+    many = await caller.encode_many(X, label=np.array(labels), batch_size=3)  # type: ignore[arg-type]
+    assert many.mu.tolist() == posteriors.mu.tolist()
+    decoded = await caller.decode(Z, label=labels)
+    assert decoded.pixels[2].tolist() == (await caller.decode(Z[2], label=7)).pixels[0].tolist()
+    assert len(await caller.reconstruct(X, label=labels)) == 4
+    assert len(await caller.score_many(X, scores="elbo", seed=1, label=labels, batch_size=3)) == 4
+    assert len(await caller.interpolate(X[0], X[1], steps=3, label="7")) == 3
+    assert len(await caller.traverse(dims=[0], steps=3, label="7")) == 3
+    assert len(await caller.manifold(dims=[0, 1], n=2, label="7")) == 4
+    assert len(await caller.combine([X[0], X[1]], label="7")) == len(await caller.barycenter([X[0], X[1]], label="7")) == 1
+    assert len(await caller.sample(2, label=["7", "flat"], include="z")) == 2
+    await caller.put_collection("labelled")
+    await caller.add_many("labelled", X, ids=list("abcd"), label=labels, batch_size=3)
+    assert [item.metadata["shape"] async for item in caller.items("labelled")] == labels
+    assert len(await caller.search("labelled", X[0], label="7", k=2)) == 2
+    with pytest.raises(BatchFailed, match="no more labels"):
+        await caller.encode_many(X, label=labels[:3], batch_size=2)
+    with pytest.raises(InvalidRequest, match="shape"):
+        await caller.encode(X)
