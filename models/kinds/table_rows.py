@@ -1,5 +1,7 @@
 """Rows of tables: those of files, errors about them, and what is filled or hidden in them. Knows nothing of columns."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
