@@ -18,6 +18,7 @@ from models.drawings.transforms import IDENTITY, Matrix, TransformError, apply, 
 
 MOST_BYTES = 4 << 20
 MOST_DEPTH = 100
+MOST_ELEMENTS, MOST_ATTRIBUTES, MOST_TRANSFORMS = 20_000, 50_000, 10_000
 # What is inside these elements is not drawn where it stands.
 HIDDEN = ("clipPath", "defs", "marker", "mask", "metadata", "pattern", "script", "style", "symbol", "title", "desc")
 NOT_READ = ("foreignObject", "image", "text", "use")
@@ -58,9 +59,11 @@ class _Document:
         self.left_out: dict[str, int] = {}
         self._matrices: list[Matrix] = []
         self._hidden = 0  # depth inside what is not drawn
-        self._points = 0
+        self._points = self._elements = self._transforms = 0
 
     def read(self, data: bytes) -> Svg:
+        if (count := data.count(b"=")) > MOST_ATTRIBUTES:  # Expat reads all attributes of an element before it tells of any.
+            raise SvgError(f"the SVG has {count:,} attributes; at most {MOST_ATTRIBUTES:,} are allowed: use a simpler drawing")
         parser = expat.ParserCreate(namespace_separator=" ")
         parser.StartDoctypeDeclHandler = _refuse_declarations
         parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
@@ -80,13 +83,20 @@ class _Document:
             raise SvgError(f"the root of an SVG file is 'svg', not {name[:40]!r}")
         if len(self._matrices) >= MOST_DEPTH:
             raise SvgError(f"elements are nested more than {MOST_DEPTH} deep; use a simpler drawing")
+        transform = attributes.get("transform", "")
+        self._elements += 1
+        self._transforms += transform.count("(")
+        if self._elements > MOST_ELEMENTS:
+            raise SvgError(f"the SVG has more than {MOST_ELEMENTS:,} elements; use a simpler drawing")
+        if self._transforms > MOST_TRANSFORMS:
+            raise SvgError(f"the SVG has more than {MOST_TRANSFORMS:,} transforms; use a simpler drawing")
         above = self._matrices[-1] if self._matrices else IDENTITY
         if self._hidden or name in HIDDEN or attributes.get("display") == "none":
             self._hidden += 1
             self._matrices.append(above)
             return
         try:
-            matrix = above @ parse_transform(attributes.get("transform", ""))
+            matrix = above @ parse_transform(transform)
             self._matrices.append(matrix)
             if name in SHAPES:
                 for line in _shape(name, attributes):
@@ -117,7 +127,10 @@ def _shape(name: str, attributes: Mapping[str, str]) -> list[Points]:
     if name == "path":
         return parse_path(attributes.get("d", ""))
     if name in ("polyline", "polygon"):
-        numbers = [_number(name, "points", word) for word in attributes.get("points", "").replace(",", " ").split()]
+        words = attributes.get("points", "").replace(",", " ").split()
+        if len(words) > 2 * MOST_POINTS:
+            raise SvgError(f"the element '{name}' has more than {MOST_POINTS:,} points; use a simpler one")
+        numbers = [_number(name, "points", word) for word in words]
         points = np.array(numbers[: len(numbers) // 2 * 2]).reshape(-1, 2)
         return [np.concatenate([points, points[:1]]) if name == "polygon" else points] if len(points) else []
     value = {key: _number(name, key, attributes.get(key, "0")) for key in _KEYS[name] if key in attributes}

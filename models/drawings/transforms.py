@@ -13,6 +13,7 @@ Matrix = NDArray[np.float64]  # (3, 3)
 CALL = re.compile(r"[\s,]*([A-Za-z]+)\s*\(([^()]*)\)")
 COUNTS = {"matrix": (6,), "translate": (1, 2), "scale": (1, 2), "rotate": (1, 3), "skewX": (1,), "skewY": (1,)}
 MOST_FACTOR = 1e9
+MOST_TRANSFORMS = 100  # in one attribute
 IDENTITY: Matrix = np.eye(3)
 
 
@@ -22,8 +23,10 @@ class TransformError(ValueError):
 
 def parse_transform(text: str) -> Matrix:
     """Return the matrix of a list of transforms. Raises TransformError."""
-    matrix, place = IDENTITY, 0
-    while text[place:].strip(" \t\r\n,"):
+    if (count := text.count("(")) > MOST_TRANSFORMS:
+        raise TransformError(f"the attribute has {count:,} transforms; at most {MOST_TRANSFORMS} are allowed: join them")
+    matrix, place, end = IDENTITY, 0, len(text.rstrip(" \t\r\n,"))
+    while place < end:
         found = CALL.match(text, place)
         if found is None:
             raise TransformError(f"the transform {short_repr(text)} is not a list such as 'translate(10 20) scale(2)'")

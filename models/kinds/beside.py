@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from models.kinds.column import listed
+from models.kinds.table_rows import BadRow
 
 ALL = "*"
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")  # also in JSON, and no loss for whole ones
@@ -20,13 +21,13 @@ class Beside:
     metadata: tuple[str, ...] = ()
 
     def chosen(self, names: Sequence[str], known: Collection[str]) -> list[str]:
-        """Return the columns of a file that are wanted; `known`: those of the model. Raises ValueError if one is not there."""
+        """Return the columns of a file that are wanted; `known`: those of the model. Raises BadRow if one is not there."""
         more = [name for name in names if name not in known] if self.metadata == (ALL,) else self.metadata
         for name in (*([] if self.id is None else [self.id]), *more):
             if name not in names:
                 near = get_close_matches(name, names, 1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
-                raise ValueError(f"there is no column {name!r}; {hint}the columns are {listed(names)}")
+                raise BadRow(f"there is no column {name!r}; {hint}the columns are {listed(names)}")
         return list(dict.fromkeys((*more, *([] if self.id is None else [self.id]))))
 
     def ids(self, texts: Mapping[str, Sequence[str]], is_missing: Callable[[str], bool]) -> list[str] | None:

@@ -253,3 +253,15 @@ def listed(names: Sequence[str], most: int = SHOWN) -> str:
     """Return "'a', 'b' and 4 more"."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(short_repr(name) for name in names[:most]) + more
+
+
+def column_from(raw: object) -> Column:
+    """Return a column that is one already, or an object of config.json."""
+    if isinstance(raw, Column):
+        return raw
+    if not isinstance(raw, dict):
+        raise ValueError(f"each of the columns must be an object, not {short_repr(raw)}")
+    try:
+        return Column(**raw)
+    except TypeError as error:  # "Column.__init__() got an unexpected keyword argument 'depth'"
+        raise ValueError(f"columns: {str(error).split('() ')[-1]}") from None

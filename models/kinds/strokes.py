@@ -113,13 +113,13 @@ class StrokeFormat:
         """Return the stroke-3 of polylines in any unit, such as those of an SVG file, as a drawing of the training data.
 
         It is scaled to the usual extent, and points are left out that would not be seen, or for which there is no room.
-        Raises BadDrawing if there are too many strokes.
+        Raises BadDrawing if there are too many strokes, or one turns too often.
         """
         size = extent(polylines)
         factor = self.extent / size if size else 1.0
         scaled = [np.asarray(line, np.float64) * factor for line in polylines if len(line)]
-        smooth = [simplify(line, SHARE * self.extent) for line in scaled]
         try:
+            smooth = [simplify(line, SHARE * self.extent) for line in scaled]
             short, _ = to_length(smooth, self.max_length)
         except ValueError as error:
             raise BadDrawing(str(error), item) from None
@@ -137,7 +137,7 @@ class StrokeFormat:
             drawing = np.array(item, np.float64)
         except (ValueError, TypeError, OverflowError):
             raise BadDrawing(f"must be a list of points [dx, dy, pen], {example}, not {short_repr(item)}", i) from None
-        if drawing.ndim != 2 or drawing.shape[1] != 3 or not len(drawing):
+        if drawing.ndim != 2 or drawing.shape[1] != 3 or not len(drawing) or _has_others(item):
             raise BadDrawing(f"must be a list of points [dx, dy, pen], {example}, not {short_repr(item)}", i)
         if len(drawing) > self.max_length:
             raise BadDrawing(
@@ -159,6 +159,11 @@ class StrokeFormat:
                 "end needs no point of its own", i
             )  # fmt: skip
         return drawing
+
+
+def _has_others(item: Any) -> bool:
+    """Return whether some entries of a list of points are text or truth values, which NumPy takes for numbers."""
+    return not isinstance(item, np.ndarray) and any(isinstance(one, (bool, str, bytes)) for point in item for one in point)
 
 
 def _at(item: Any, place: int) -> object:

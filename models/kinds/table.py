@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.kinds.beside import Beside
-from models.kinds.column import COMMA, FARTHEST, BadCell, Column, Value, hint, listed, text_of
+from models.kinds.column import COMMA, FARTHEST, BadCell, Column, Value, column_from, hint, listed, text_of
 from models.kinds.composed import composed
 from models.kinds.csv_text import LOOKED_AT, column_names, delimiter_of, has_names, records
 from models.kinds.kind import Kind, Shape
@@ -51,7 +51,7 @@ class Columns:
     def __post_init__(self) -> None:
         if not isinstance(self.columns, (list, tuple)) or not 0 < len(self.columns) <= MOST_COLUMNS:
             raise ValueError(f"columns must be a list of 1 to {MOST_COLUMNS}, not {short_repr(self.columns)}")
-        object.__setattr__(self, "columns", tuple(map(_column, self.columns)))
+        object.__setattr__(self, "columns", tuple(map(column_from, self.columns)))
         for name in ("missing", "left_out"):
             texts = getattr(self, name)
             if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
@@ -136,16 +136,13 @@ class Columns:
         if not has_names(first[1]) and (numbered := column_names([""] * len(names)))[0] in self.numbers.keys() | self._ignored:
             names, found = numbered, chain([first], found)
         places = [self._place(name) for name in names]
-        try:
-            texts = [] if beside is None else [(names.index(name), name) for name in beside.chosen(names, self.numbers)]
-        except ValueError as error:
-            raise BadRow(str(error)) from None
-        known = {name for _, name in texts}
+        more = [] if beside is None else beside.chosen(names, self.numbers)
         for name, k in zip(names, places, strict=True):
-            if k is None and name not in known and not self._is_ignored(name):
+            if k is None and name not in more and not self._is_ignored(name):
                 raise BadRow(self._unknown(name))
         taken = [(at, self.names[k], self.columns[k].type == "number") for at, k in enumerate(places) if k is not None]
         rows = list[FileRow]()
+        texts = [(names.index(name), name) for name in more]
         for line, cells in islice(found, most):
             if len(cells) != len(names):
                 raise BadRow(f"has {len(cells)} cells, the header names {len(names)} columns", len(rows), f" (line {line})")
@@ -252,18 +249,6 @@ class Columns:
 
 def _text(cell: object) -> str:
     return cell if isinstance(cell, str) else text_of(cell)
-
-
-def _column(raw: object) -> Column:
-    """Return a column that is one already, or an object of config.json."""
-    if isinstance(raw, Column):
-        return raw
-    if not isinstance(raw, dict):
-        raise ValueError(f"each of the columns must be an object, not {short_repr(raw)}")
-    try:
-        return Column(**raw)
-    except TypeError as error:  # "Column.__init__() got an unexpected keyword argument 'depth'"
-        raise ValueError(f"columns: {str(error).split('() ')[-1]}") from None
 
 
 class Table(Kind):

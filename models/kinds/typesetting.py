@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from models.kinds.glyphs import write
 from models.kinds.letters import drawable
 
 WIDTH, HEIGHT = 256, 128
@@ -16,14 +17,12 @@ SIZES = {30: (36, 15), 22: (26, 21), 16: (19, 30), 11: (13, 44)}
 
 def typeset(texts: Sequence[str]) -> NDArray[np.uint8]:
     """Return one picture for each text, uint8 (N, HEIGHT, WIDTH, 1). Long texts are cut, with an ellipsis."""
-    fonts = {size: ImageFont.load_default(size) for size in SIZES}
     pictures = np.full((len(texts), HEIGHT, WIDTH, 1), 255, np.uint8)
     for picture, text in zip(pictures, texts, strict=True):
         size, lines = _fitted(drawable(text))
         image = Image.new("L", (WIDTH, HEIGHT), 255)
-        draw = ImageDraw.Draw(image)
         for i, line in enumerate(lines):
-            draw.text((4, 2 + i * SIZES[size][0]), line, fill=0, font=fonts[size])
+            write(image, 4, 2 + i * SIZES[size][0], line, size, 0)
         picture[..., 0] = np.asarray(image)
     return pictures
 

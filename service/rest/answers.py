@@ -122,10 +122,10 @@ def items_answer(
     JSON also gets `fields`; `scale` enlarges pictures.
     """
     if form == "png":
-        pixels = wire_of(inference.model).pictures(inference.model, data)
+        pixels = wire_of(inference.model).pictures(inference, data)
         body = png.write(enlarge(arrange(pixels, parameters.layout), scale))
     elif form in ("webp", "gif"):
-        pixels = wire_of(inference.model).pictures(inference.model, data)
+        pixels = wire_of(inference.model).pictures(inference, data)
         body = codecs.animation(list(enlarge(pixels, scale)), form)
     else:
         return data_answer(data, form, inference, parameters.dtype, fields, headers, parameters.view)
@@ -143,7 +143,7 @@ def data_answer(
 ) -> Answer:
     """Return data (N, ...) as JSON, which also gets `fields`, as npy if they are pictures, or as a file of their kind."""
     model = inference.model
-    wire, data = as_viewed(model, data, view)
+    wire, data = as_viewed(inference, data, view)
     if form == "npy":
         if dtype == "uint8":
             data = codecs.to_uint8(data)

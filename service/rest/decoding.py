@@ -11,6 +11,7 @@ from service.latents import noise as seeds
 from service.operations import generate
 from service.operations.service import Service
 from service.rest.answers import items_answer
+from service.rest.kinds import cost_of
 from service.rest.negotiation import Format
 from service.rest.schemas import DecodeParameters
 
@@ -38,4 +39,4 @@ async def decoded(
         check_count(inference.label, len(z))
     pixels = await generate.decode(service.pipeline, inference, z, seed)
     render = partial(items_answer, pixels, form, inference, parameters, fields, headers, scale)
-    return await service.pipeline.offload(pixels.nbytes * scale**2, render)
+    return await service.pipeline.offload(cost_of(inference, pixels, form, parameters.view, scale), render)

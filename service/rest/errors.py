@@ -24,7 +24,7 @@ from service.latents.density import NoDensity
 from service.latents.directions import NoDirection
 from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
-from service.operations.complete import NotSequences
+from service.operations.complete import NotSequences, TooLong
 from service.operations.compress import OtherModel
 from service.operations.directions import BadSides
 from service.operations.items import LISTED_IDS
@@ -93,6 +93,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     NoSuchDimension: (422, "invalid_parameter"),
     NoKl: (422, "invalid_parameter"),
     NotSequences: (422, "unusable_model"),
+    TooLong: (422, "invalid_parameter"),
     NoDraws: (422, "invalid_parameter"),
     NoSuchScore: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),

@@ -46,9 +46,6 @@ class BadParameter(Exception):
 class AskedTooMuch(BadParameter):
     """A parameter asks for more items than one answer may have."""
 
-    def __init__(self, name: str, asked: int, most: int) -> None:
-        super().__init__(f"{name} is {asked}; at most {most} pictures are allowed in one request")
-
 
 def refuse_parameters(path: str, names: Iterable[str]) -> None:
     """Raise BadParameter for the parameters of a request that takes none. Those that others add to addresses are ignored."""
@@ -71,14 +68,16 @@ def two_dims(text: str, dim: int) -> tuple[int, int]:
     return first, second
 
 
-def check_count(name: str, asked: int, given: tuple[Mapping[str, Any], Mapping[str, str]], most: int) -> None:
+def check_count(
+    name: str, asked: int, given: tuple[Mapping[str, Any], Mapping[str, str]], most: int, things: str = "pictures"
+) -> None:
     """Check the number of items that a parameter asks for, in the query and in the body, even if the query overrides the body.
 
     `asked`: the value that counts. `given`: the parameters in the body. Raises AskedTooMuch.
     """
     for count in (asked, *(_count(where[name]) for where in given if where.get(name) is not None)):
         if count > most:
-            raise AskedTooMuch(name, count, most)
+            raise AskedTooMuch(f"{name} is {count}; at most {most} {things} are allowed in one request")
 
 
 def _count(value: Any) -> int:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.formats.errors import Undecodable, Unsupported, Unusable, of_points
-from service.formats.forms import Part
 from service.formats.json_values import json_list
 from service.formats.latent_rows import latent_row
 from service.formats.npy import npy_array
@@ -156,7 +155,7 @@ def ends_of(
         if body.kind == "json":
             _json_end(ends, i, body.values.get(name), name, dim, model, wire)
         else:
-            _form_end(ends, i, body.parts, name, dim, model, served)
+            _form_end(ends, i, body, name, dim, model, served)
     check_ids(ends, collection)
     return ends
 
@@ -178,8 +177,8 @@ def _json_end(ends: Entries, i: int, end: object, name: str, dim: int, model: st
         raise Unusable(f"the image of {name!r} must be a string: base64 or a data URL")
 
 
-def _form_end(ends: Entries, i: int, parts: list[Part], name: str, dim: int, model: str, served: ServedModel | None) -> None:
-    found = [part for part in parts if part.name == name]
+def _form_end(ends: Entries, i: int, body: Body, name: str, dim: int, model: str, served: ServedModel | None) -> None:
+    found = [part for part in body.parts if part.name == name]
     if len(found) != 1:
         raise Unusable(f"the form must have exactly one field {name!r}, but it has {len(found)}")
     if found[0].filename is None:
@@ -189,7 +188,7 @@ def _form_end(ends: Entries, i: int, parts: list[Part], name: str, dim: int, mod
         ends.raw[i] = found[0].data
     else:
         own = wire_of(served)
-        items = own.read_files(served, [found[0].data])
+        items = own.read_files(served, body, [found[0].data])
         if len(items) != 1:
             raise Unusable(f"the file in {name!r} has {len(items)} {own.things}, but an end of a path is one")
         ends.raw[i] = items.raw[0] if items.rows is None else items.rows[0]

@@ -20,7 +20,7 @@ class TableMeasuring(Measuring):
     """The measurement of rows of a table."""
 
     scores: ClassVar[tuple[str, ...]] = ("nll", "deviance", "surprise")
-    # Latents say little about single wrong cells: `knn` would make the combination worse.
+    # Latents say little about single wrong cells: `knn` made the combination worse, see docs/tables.md.
     default_scores: ClassVar[tuple[str, ...] | None] = ("surprise",)
     parts: ClassVar[str] = "cells"
     explained: ClassVar[Mapping[str, str]] = {table.KEY: "Imputation and anomalies"}

@@ -36,15 +36,19 @@ class ServedRows(ServedKind):
     ) -> Floats:
         rows = items.rows
         if rows is None:
-            numbers = len(items) * int(np.prod(self.manifest.model.shape)) + sum(map(len, items.raw))
-            work = pipeline.offload(BYTES_PER_NUMBER * numbers, partial(self.rows_of, items))
-            rows = await in_time(work, inference.deadline, "the deadline passed while the items were read")
+            rows = await self.made(pipeline, items, inference)
         if originals is not None:
             originals.append(rows)
         self.look_at(rows, items, inference)
         posteriors = await self.posteriors(rows, inference)
         self.warn(posteriors, inference)
         return posteriors
+
+    async def made(self, pipeline: "Pipeline", items: RawItems, inference: "Inference") -> NDArray[Any]:
+        """Return the rows of raw items, (N, ...), made on a thread if that takes long. Raises BadInput, DeadlineExceeded."""
+        numbers = len(items) * int(np.prod(self.manifest.model.shape)) + sum(map(len, items.raw))
+        work = pipeline.offload(BYTES_PER_NUMBER * numbers, partial(self.rows_of, items))
+        return await in_time(work, inference.deadline, "the deadline passed while the items were read")
 
     def warn(self, posteriors: Floats, inference: "Inference") -> None:
         """Warn of posteriors (N, 3, D) that are unusual."""

@@ -136,12 +136,15 @@ class ServedSequences(ServedRows):
     def nats(self, decoded: Floats, x: NDArray[Any]) -> Floats:
         raise NotImplementedError("log p(x given z) of a sequence needs z: see log_likelihoods")
 
+    def step_counts(self, rows: NDArray[Any]) -> NDArray[np.int64]:
+        return strokes.lengths(rows) if rows.ndim == 3 else text.lengths(rows)
+
     def golden_mean(self, decoded: Floats) -> Floats:
         return self._cut(decoded, self.layout.max_length)
 
     def _by_length(self, rows: NDArray[Any]) -> dict[int, NDArray[np.int64]]:
         """Return which of some rows have which bucket of lengths: that of a row depends on nothing else."""
-        own = strokes.lengths(rows) if rows.ndim == 3 else text.lengths(rows)
+        own = self.step_counts(rows)
         buckets = np.array(self._lengths)[np.searchsorted(self._lengths, own)]
         return {int(length): np.flatnonzero(buckets == length) for length in np.unique(buckets)}
 

@@ -132,6 +132,10 @@ class ServedKind(ABC):
         """Return by how much each part of rows x (N, ...) adds to each of the own scores. Raises BatcherError."""
         return {}
 
+    def step_counts(self, rows: NDArray[Any]) -> NDArray[np.int64]:
+        """Return how many steps each of some rows (N, T, ...) has, (N,), if the model `steps`."""
+        raise NotImplementedError("these data are not made step by step")
+
     @property
     def compared_numbers(self) -> int:
         """Return P, how many numbers `compared` has of each latent."""

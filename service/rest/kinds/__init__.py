@@ -16,7 +16,7 @@ from service.rest.kinds.rows import RowsWire
 from service.rest.kinds.strokes import StrokesWire
 from service.rest.kinds.texts import TextsWire
 from service.rest.kinds.viewed import ViewedWire
-from service.rest.kinds.wire import Wire
+from service.rest.kinds.wire import ANIMATIONS, Wire
 from service.rest.negotiation import Format
 
 WIRES: Mapping[str, Wire] = {
@@ -25,6 +25,7 @@ WIRES: Mapping[str, Wire] = {
     "strokes": StrokesWire(),
     "text": TextsWire(),
 }
+DRAWN: tuple[Format, ...] = ("png", *ANIMATIONS)
 PICTURES, VIEWED = WIRES["picture"], ViewedWire()
 
 
@@ -53,10 +54,21 @@ def answering(model: ServedModel, view: str | None) -> Wire:
     return wire_of(model) if view is None or model.is_pictures else VIEWED
 
 
-def as_viewed(model: ServedModel, data: NDArray[Any], view: str | None) -> tuple[Wire, NDArray[Any]]:
+def as_viewed(inference: Inference, data: NDArray[Any], view: str | None) -> tuple[Wire, NDArray[Any]]:
     """Return how answers have data (N, ...) of a model, and what; with view=picture, uint8 (N, H, W, C)."""
-    wire = answering(model, view)
-    return wire, wire_of(model).pictures(model, data) if wire is VIEWED else data
+    wire = answering(inference.model, view)
+    return wire, wire_of(inference.model).pictures(inference, data) if wire is VIEWED else data
+
+
+def cost_of(inference: Inference, data: NDArray[Any], form: Format, view: str | None, scale: int = 1) -> int:
+    """Return how long an answer with data (N, ...) takes to write, as bytes of JSON that take as long."""
+    return wire_of(inference.model).cost(data, form in DRAWN or view is not None) * scale**2
+
+
+def check_drawn(model: ServedModel, count: int, form: Format, view: str | None) -> None:
+    """Raise AskedTooMuch if an answer would draw more rows, drawings or texts as pictures than it may."""
+    if not model.is_pictures and (form in DRAWN or view is not None):
+        wire_of(model).check_drawn(count)
 
 
 def wire_of(model: ServedModel) -> Wire:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from service.formats import pictures as codecs
 from service.formats.errors import Unusable
 from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.rest.bodies import Body, pictures_of
 from service.rest.data_keys import DATA_KEYS
@@ -35,7 +36,10 @@ class PicturesWire(Wire):
     def fields(self, model: ServedModel, data: NDArray[Any]) -> dict[str, Any]:
         return {"images": base64_pictures(data), "shape": list(model.shape)}
 
-    def pictures(self, model: ServedModel, data: NDArray[Any]) -> NDArray[np.uint8]:
+    def cost(self, data: NDArray[Any], drawn: bool) -> int:
+        return data.nbytes
+
+    def pictures(self, inference: Inference, data: NDArray[Any]) -> NDArray[np.uint8]:
         return codecs.to_uint8(data)
 
     def read(self, model: ServedModel, body: Body) -> RawItems:

@@ -3,8 +3,10 @@
 Knows nothing of routes or operations.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,16 +14,24 @@ from numpy.typing import NDArray
 
 from models.kinds import kind_of
 from models.kinds.beside import Beside, Metadata
+from service.engine.errors import DeadlineExceeded
 from service.formats.errors import Undecodable, Unusable
 from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.json_types import json_type
 from service.rest.bodies import A_KIND, Body
 from service.rest.data_keys import DATA_KEYS, FILES, ONE_OF
 from service.rest.negotiation import Format, answer_format
-from service.rest.parameters import BadParameter
+from service.rest.parameters import AskedTooMuch, BadParameter
 
 ANIMATIONS: tuple[Format, ...] = ("webp", "gif")
+# So many rows, drawings or texts are drawn as pictures in one answer at most. It takes a second.
+MOST_DRAWN = 1024
+# Other threads get their turn, and the deadline is looked at, after so many.
+DRAWN_A_TURN = 8
+COST_OF_DRAWING = 1 << 19  # A picture takes a millisecond or two.
+BYTES_PER_NUMBER = 64
 
 
 class Wire(ABC):
@@ -71,9 +81,30 @@ class Wire(ABC):
         """Return the fields of JSON answers that have data (N, ...)."""
         return {self.many: self.json(model, data)}
 
-    def pictures(self, model: ServedModel, data: NDArray[Any]) -> NDArray[np.uint8]:
-        """Return what data (N, ...) look like, uint8 (N, H, W, C)."""
-        return kind_of(model.manifest.model.kind).pictures(data, model.manifest.preprocessing)
+    def pictures(self, inference: Inference, data: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return what data (N, ...) look like, uint8 (N, H, W, C). Raises AskedTooMuch, DeadlineExceeded."""
+        model = inference.model
+        self.check_drawn(len(data))
+        draw = partial(kind_of(model.manifest.model.kind).pictures, spec=model.manifest.preprocessing)
+        parts = []
+        for first in range(0, len(data), DRAWN_A_TURN):
+            if inference.deadline is not None and time.monotonic() > inference.deadline:
+                raise DeadlineExceeded("the deadline passed while pictures were drawn; ask for fewer, or allow more time")
+            parts.append(draw(data[first : first + DRAWN_A_TURN]))
+            time.sleep(0)  # The event loop gets its turn.
+        return np.concatenate(parts) if parts else draw(data)
+
+    def check_drawn(self, count: int) -> None:
+        """Raise AskedTooMuch if so many items are not drawn as pictures in one answer."""
+        if count > MOST_DRAWN:
+            raise AskedTooMuch(
+                f"the answer would show {count} {self.things} as pictures; at most {MOST_DRAWN} are drawn in one answer: ask "
+                f"for fewer, or for format={self.formats[0]} without view=picture"
+            )
+
+    def cost(self, data: NDArray[Any], drawn: bool) -> int:
+        """Return how long writing data (N, ...) takes, as bytes of JSON that take as long."""
+        return COST_OF_DRAWING * len(data) if drawn else BYTES_PER_NUMBER * data.size
 
     def parts(self, model: ServedModel, each: NDArray[np.float64]) -> dict[str, Any]:
         """Return the fields of JSON answers that say what each part of an item adds to a score, (N, parts)."""

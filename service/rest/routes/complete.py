@@ -10,7 +10,7 @@ from service.operations.service import Service
 from service.rest.answers import answer, items_answer, warnings_of
 from service.rest.body_schemas import CompletionsAnswer
 from service.rest.complete_schemas import CompleteParameters
-from service.rest.kinds import format_of, items_in, wire_of
+from service.rest.kinds import check_drawn, cost_of, format_of, items_in, wire_of
 from service.rest.parameters import AskedTooMuch, read_parameters
 from service.rest.registration import SEQUENCE_ANSWERS, SEQUENCE_BODIES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
@@ -34,7 +34,12 @@ async def complete(service: Service, call: Call) -> Answer:
     form = format_of(model, parameters.format, accept, view=parameters.view)
     items = await items_in(service.pipeline, body, inference)
     if len(items) * parameters.n > service.pipeline.max_items:
-        raise AskedTooMuch("n", parameters.n, max(1, service.pipeline.max_items // len(items)))
+        most, asked = service.pipeline.max_items, f"{parameters.n} x {len(items)} {wire_of(model).things}"
+        raise AskedTooMuch(
+            f"n is {parameters.n}, so that {asked} are asked for: n for each beginning; at most {most} are allowed in one "
+            f"request, so n can be at most {max(1, most // len(items))} here"
+        )
+    check_drawn(model, len(items) * parameters.n, form, parameters.view)
     scale = choose_scale(parameters, form, accept, len(items) * parameters.n, model.shape)
     made = await operations.complete(service.pipeline, inference, items, parameters.n)
     seed = {"seed": inference.stepping.seed}
@@ -48,7 +53,7 @@ async def complete(service: Service, call: Call) -> Answer:
         fields: dict[str, Any] = {wire.many: [flat[i : i + n] for i in range(0, len(flat), n)], **seed}
         return answer(json_bytes({"model": model.name, **fields, **warnings_of(inference)}), form, inference, headers)
 
-    return await service.pipeline.offload(made.data.nbytes * scale**2, partial(render))
+    return await service.pipeline.offload(cost_of(inference, made.data, form, parameters.view, scale), partial(render))
 
 
 add(

@@ -9,7 +9,7 @@ from service.operations import compress as operations
 from service.operations.service import Service
 from service.rest.answers import items_answer, timing_of
 from service.rest.compression_schemas import CompressParameters, DecompressParameters
-from service.rest.kinds import format_of, items_in
+from service.rest.kinds import cost_of, format_of, items_in
 from service.rest.parameters import read_parameters
 from service.rest.registration import BINARY, ERRORS, PICTURE_ANSWERS, PICTURE_BODIES, Router, add, describe_operation
 from service.rest.requests import body_of, open_request
@@ -63,7 +63,7 @@ async def decompress(service: Service, call: Call) -> Answer:
     if "z" in parameters.include:
         fields["z"] = made.z
     render = partial(items_answer, pixels, form, inference, parameters, fields, headers, scale)
-    return await pipeline.offload(pixels.nbytes * scale**2, render)
+    return await pipeline.offload(cost_of(inference, pixels, form, parameters.view, scale), render)
 
 
 add(

@@ -9,7 +9,7 @@ from service.operations import edit as operations
 from service.operations.service import Service
 from service.rest.answers import items_answer
 from service.rest.edit_schemas import EditBody, EditParameters
-from service.rest.kinds import format_of
+from service.rest.kinds import cost_of, format_of
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.points import LISTS_PER_POINT, open_points, points_of
 from service.rest.registration import (
@@ -60,7 +60,7 @@ async def edit(service: Service, call: Call) -> Answer:
     if "z" in parameters.include:
         fields["z"] = edited.z
     render = partial(items_answer, edited.decoded, form, inference, parameters, fields, headers, scale)
-    return await service.pipeline.offload(edited.decoded.nbytes * scale**2, render)
+    return await service.pipeline.offload(cost_of(inference, edited.decoded, form, parameters.view, scale), render)
 
 
 EXAMPLE = {"images": [PICTURE_EXAMPLE], "collection": "example", "directions": {"smile": 1.5}}

@@ -10,7 +10,7 @@ from service.inference.inference import Inference
 from service.operations.service import Service
 from service.rest.answers import items_answer
 from service.rest.etags import cache_headers, not_modified
-from service.rest.kinds import answering
+from service.rest.kinds import answering, cost_of
 from service.rest.model_schemas import ExampleParameters
 from service.rest.parameters import BadParameter
 from service.rest.paths import MODEL_PATH
@@ -47,7 +47,7 @@ async def examples(service: Service, call: Call) -> Answer:
         return unchanged
     data = rows.transpose(0, 2, 3, 1) if model.is_pictures else rows  # (N, H, W, C) of pictures
     render = partial(items_answer, data, form, Inference(model), parameters, headers=dict(cached), scale=scale)
-    return await service.pipeline.offload(data.nbytes * scale**2, render)
+    return await service.pipeline.offload(cost_of(Inference(model), data, form, parameters.view, scale), render)
 
 
 add(

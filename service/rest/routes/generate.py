@@ -13,7 +13,7 @@ from service.rest.body_schemas import Latents
 from service.rest.decoding import decoded
 from service.rest.direct_decode import direct_decode
 from service.rest.etags import cache_headers, not_modified
-from service.rest.kinds import format_of
+from service.rest.kinds import check_drawn, cost_of, format_of, wire_of
 from service.rest.parameters import BadParameter, check_count, read_parameters
 from service.rest.registration import BINARY, PICTURE_ANSWERS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, only_parameters, open_request
@@ -32,6 +32,7 @@ async def decode(service: Service, call: Call) -> Answer:
     form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     model = inference.model
     z = await service.pipeline.offload(len(call.body), partial(latents_of, body, model.latent_dim, model.name))
+    check_drawn(model, len(z), form, parameters.view)
     scale = choose_scale(parameters, form, accept, len(z), model.shape)
     return await decoded(service, inference, z, form, parameters, scale)
 
@@ -53,8 +54,10 @@ async def sample(service: Service, call: Call) -> Answer:
     accept = call.headers.get("accept", "")
     inference = open_request(service, call, parameters)
     form = format_of(inference.model, parameters.format, accept, view=parameters.view)
-    check_count("n", parameters.n, given, service.pipeline.max_items)  # before the noise is drawn
     model = inference.model
+    # Before the noise is drawn:
+    check_count("n", parameters.n, given, service.pipeline.max_items, wire_of(model).things)
+    check_drawn(model, parameters.n, form, parameters.view)
     scale = choose_scale(parameters, form, accept, parameters.n, model.shape)
     priors = service.pipeline.catalog.priors[model.name]
     label = None
@@ -88,7 +91,7 @@ async def sample(service: Service, call: Call) -> Answer:
         fields["z"] = samples.z
     headers = {"x-seed": str(samples.seed), "x-prior": prior, **cached}
     render = partial(items_answer, samples.decoded, form, inference, parameters, fields, headers, scale)
-    return await service.pipeline.offload(samples.decoded.nbytes * scale**2, render)
+    return await service.pipeline.offload(cost_of(inference, samples.decoded, form, parameters.view, scale), render)
 
 
 def only_label(label: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ from service.operations.service import Service
 from service.rest.answers import items_answer
 from service.rest.bodies import Body
 from service.rest.body_schemas import PathAnswer
-from service.rest.kinds import format_of, wire_of
+from service.rest.kinds import check_drawn, cost_of, format_of, wire_of
 from service.rest.parameters import BadParameter, check_count, read_parameters
 from service.rest.point_schemas import PathBody
 from service.rest.points import LISTS_PER_POINT, POINT_ERRORS, ends_of, listed_points, open_points
@@ -47,10 +47,11 @@ async def interpolate(service: Service, call: Call) -> Answer:
     _check_method(parameters, body, collection)
     corners = "corners" in body.values
     if corners:
-        parameters = _of_square(parameters, service.pipeline.max_items)
+        parameters = _of_square(parameters, service.pipeline.max_items, wire_of(inference.model).things)
     else:
-        check_count("steps", parameters.steps, given, service.pipeline.max_items)
+        check_count("steps", parameters.steps, given, service.pipeline.max_items, wire_of(inference.model).things)
     count = parameters.steps**2 if corners else parameters.steps
+    check_drawn(inference.model, count, form, parameters.view)
     scale = choose_scale(parameters, form, accept, count, inference.model.shape)
     parse = partial(_points_of, body, inference, collection, parameters.steps)
     points = await service.pipeline.offload(len(call.body), parse)
@@ -76,7 +77,7 @@ async def interpolate(service: Service, call: Call) -> Answer:
         fields["seed"] = inference.stepping.seed
         headers["x-seed"] = str(inference.stepping.seed)
     render = partial(items_answer, frames.decoded, form, inference, parameters, fields, headers, scale)
-    return await service.pipeline.offload(frames.decoded.nbytes * scale**2, render)
+    return await service.pipeline.offload(cost_of(inference, frames.decoded, form, parameters.view, scale), render)
 
 
 def _check_method(parameters: InterpolateParameters, body: Body, collection: Collection | None) -> None:
@@ -110,12 +111,12 @@ def _described(along: Along) -> dict[str, Any]:
     return {"log_density": density, "length": np.float32(along.length), "bandwidth": bandwidth}
 
 
-def _of_square(parameters: InterpolateParameters, most: int) -> InterpolateParameters:
+def _of_square(parameters: InterpolateParameters, most: int, things: str) -> InterpolateParameters:
     """Return the parameters of a square of frames, which is a grid unless another layout is stated. Raises BadParameter."""
     steps = parameters.steps
     if steps > math.isqrt(most):
         raise BadParameter(
-            f"steps is {steps}, but with corners it can be at most {math.isqrt(most)}: the square has steps x steps pictures, "
+            f"steps is {steps}, but with corners it can be at most {math.isqrt(most)}: the square has steps x steps {things}, "
             f"and at most {most} are allowed in one request"
         )
     return parameters if "layout" in parameters.model_fields_set else parameters.model_copy(update={"layout": "grid"})

@@ -21,7 +21,7 @@ from service.rest.answers import answer, data_answer
 from service.rest.arrangement import GAP_PIXELS, enlarge, tiled_size
 from service.rest.etags import cache_headers, not_modified
 from service.rest.item_bodies import check_id, unnumbered
-from service.rest.kinds import answering, wire_of
+from service.rest.kinds import answering, check_drawn, cost_of, wire_of
 from service.rest.negotiation import ANYTHING, Format
 from service.rest.parameters import BadParameter, two_dims
 from service.rest.point_schemas import ManifoldAnswer, ManifoldParameters
@@ -53,6 +53,7 @@ async def manifold(service: Service, call: Call) -> Answer:
     form = "png" if anything else wire.format(model, parameters.format, accept, offered=offered)
     dims = _dims(parameters.dims, service.pipeline, model)
     scale = 1
+    check_drawn(model, side * side, form, parameters.view)
     if form == "png":
         scale = fit_scale(parameters.scale, accept, tiled_size(side, side, model.shape[:2]), 1, side * side)
     through = "" if point is None else hashlib.sha256(point.tobytes()).hexdigest()
@@ -62,7 +63,7 @@ async def manifold(service: Service, call: Call) -> Answer:
         return unchanged
     plane = await operations.manifold(service.pipeline, inference, dims, side, parameters.span, point)
     render = partial(_answer, plane, form, inference, parameters, scale, dict(cached))
-    return await service.pipeline.offload(plane.decoded.nbytes * scale**2, render)
+    return await service.pipeline.offload(cost_of(inference, plane.decoded, form, parameters.view, scale), render)
 
 
 async def _point(service: Service, call: Call, parameters: ManifoldParameters) -> tuple[Floats | None, Inference]:
@@ -94,7 +95,7 @@ def _answer(
     plane: Manifold, form: Format, inference: Inference, parameters: ManifoldParameters, scale: int, headers: dict[str, str]
 ) -> Answer:
     if form == "png":
-        pixels = wire_of(inference.model).pictures(inference.model, plane.decoded)
+        pixels = wire_of(inference.model).pictures(inference, plane.decoded)
         mosaic = tile(pixels, parameters.n, GAP_PIXELS)
         return answer(png.write(enlarge(mosaic, scale)), form, inference, headers)
     fields: dict[str, Any] = {"dims": list(plane.dims), "n": parameters.n, "values": plane.values.astype(np.float32)}

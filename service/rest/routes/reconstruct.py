@@ -17,7 +17,7 @@ from service.operations.service import Service
 from service.rest.answers import answer, items_answer
 from service.rest.arrangement import beside, enlarge
 from service.rest.body_schemas import ReconstructionsAnswer
-from service.rest.kinds import format_of, items_in, wire_of
+from service.rest.kinds import check_drawn, cost_of, format_of, items_in, wire_of
 from service.rest.kinds.base64_pictures import base64_bytes
 from service.rest.negotiation import Format
 from service.rest.parameters import BadParameter, read_parameters
@@ -45,6 +45,7 @@ async def reconstruct(service: Service, call: Call) -> Answer:
             f"compare adds the originals to PNG and JSON, but the answer is {form}; ask for format=png or format=json"
         )
     pictures = await items_in(service.pipeline, body, inference)
+    check_drawn(inference.model, len(pictures), form, parameters.view)
     scale = choose_scale(parameters, form, accept, len(pictures), inference.model.shape, parameters.compare)
     steps = inference.stepping
     seed = steps.seed if steps.temperature else parameters.seed
@@ -53,7 +54,7 @@ async def reconstruct(service: Service, call: Call) -> Answer:
     fields: dict[str, Any] = {} if seed is None else {"seed": seed}
     headers = {} if seed is None else {"x-seed": str(seed)}
     render = partial(_answer, made, pictures, form, inference, parameters, fields, headers, scale)
-    return await service.pipeline.offload(made.decoded.nbytes * scale**2, render)
+    return await service.pipeline.offload(cost_of(inference, made.decoded, form, parameters.view, scale), render)
 
 
 def _answer(
@@ -78,11 +79,11 @@ def _answer(
         compared: list[Any] = base64_bytes(originals) if form == "json" else []
     else:
         rows = np.concatenate(made.originals)
-        originals = wire.pictures(model, rows)
+        originals = wire.pictures(inference, rows)
         compared = wire.json(model, rows) if parameters.view is None else base64_bytes(originals)
     if form == "json":
         return items_answer(data, form, inference, parameters, {**fields, "originals": compared}, headers, scale)
-    joined = beside(originals, wire.pictures(model, data), parameters.layout)
+    joined = beside(originals, wire.pictures(inference, data), parameters.layout)
     return answer(png.write(enlarge(joined, scale)), form, inference, headers)
 
 

@@ -16,7 +16,7 @@ from service.operations.service import Service
 from service.rest.answers import described_distance, json_answer, unknown_keys
 from service.rest.data_keys import ONES
 from service.rest.item_bodies import LISTS_PER_ITEM, queries_of, unnumbered
-from service.rest.kinds import wire_of
+from service.rest.kinds import cost_of, wire_of
 from service.rest.kinds.base64_pictures import base64_bytes
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.paths import COLLECTION_PATH
@@ -76,8 +76,8 @@ async def search(service: Service, call: Call) -> Answer:
         async with under_way as nearest:
             data: dict[str, Iterator[Any]] = {}
             if nearest.decoded is not None and len(nearest.decoded):
-                work = partial(_data, nearest.decoded, shown, inference.model)
-                data = await service.pipeline.offload(nearest.decoded.nbytes, work)
+                work = partial(_data, nearest.decoded, shown, inference)
+                data = await service.pipeline.offload(_cost(nearest.decoded, shown, inference), work)
             render = partial(_answer, nearest, alone, include, data, collection, inference)
             return await service.pipeline.offload(len(queries) * parameters.k * 200, render)
 
@@ -110,11 +110,15 @@ def _shown(include: frozenset[str], model: ServedModel | None) -> list[str]:
     return shown
 
 
-def _data(decoded: NDArray[Any], shown: Sequence[str], model: ServedModel) -> dict[str, Iterator[Any]]:
+def _cost(decoded: NDArray[Any], shown: Sequence[str], inference: Inference) -> int:
+    return cost_of(inference, decoded, "json", "picture" if "image" in shown else None)
+
+
+def _data(decoded: NDArray[Any], shown: Sequence[str], inference: Inference) -> dict[str, Iterator[Any]]:
     """Return the decoded data of all neighbours in the forms that are asked for."""
-    wire = wire_of(model)
+    model, wire = inference.model, wire_of(inference.model)
     return {
-        name: iter(base64_bytes(wire.pictures(model, decoded)) if name == "image" else wire.json(model, decoded))
+        name: iter(base64_bytes(wire.pictures(inference, decoded)) if name == "image" else wire.json(model, decoded))
         for name in shown
     }
 

@@ -16,7 +16,7 @@ from service.operations.service import Service
 from service.operations.traverse import DEFAULT_ROWS, Dims, Row, Traversal
 from service.rest.answers import answer, data_answer
 from service.rest.arrangement import GAP_PIXELS, enlarge, tiled_size
-from service.rest.kinds import answering, format_of, wire_of
+from service.rest.kinds import answering, cost_of, format_of, wire_of
 from service.rest.negotiation import Format
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.point_schemas import TraversalAnswer, TraverseBody, TraverseParameters
@@ -61,7 +61,7 @@ async def traverse(service: Service, call: Call) -> Answer:
         service.pipeline, service.store, inference, points, dims, steps, parameters.over, parameters.span, collection
     )
     render = partial(_answer, found, form, inference, parameters, scale)
-    return await service.pipeline.offload(found.decoded.nbytes * scale**2, render)
+    return await service.pipeline.offload(cost_of(inference, found.decoded, form, parameters.view, scale), render)
 
 
 def _dims(text: str | None) -> Dims:
@@ -107,7 +107,7 @@ def _answer(found: Traversal, form: Format, inference: Inference, parameters: Tr
         return data_answer(found.decoded, form, inference, parameters.dtype, fields, view=parameters.view)
     if form not in ("png", "webp", "gif"):
         return data_answer(found.decoded, form, inference, parameters.dtype)
-    pixels = wire_of(inference.model).pictures(inference.model, found.decoded)
+    pixels = wire_of(inference.model).pictures(inference, found.decoded)
     if form == "png":
         return answer(png.write(enlarge(tile(pixels, steps, GAP_PIXELS), scale)), form, inference)
     there = [tile(pixels[step::steps], _columns(rows), GAP_PIXELS) for step in range(steps)]

@@ -59,6 +59,12 @@ def test_simplification_keeps_corners() -> None:
     assert np.abs(np.hypot(*short.T) - 1).max() < 1e-9
 
 
+def test_a_line_that_turns_all_the_time_is_refused_before_it_takes_long() -> None:
+    zigzag = np.array([[i, i % 2 * (19_000 - i)] for i in range(19_000)], np.float64)
+    with pytest.raises(ValueError, match="has a stroke of 19,000 points that turns so often"):
+        to_length([zigzag], 200)
+
+
 def test_too_many_strokes_are_refused() -> None:
     with pytest.raises(ValueError, match="has 30 strokes, which need at least 60 points; 20 are allowed"):
         to_length([np.random.default_rng(i).normal(size=(5, 2)) for i in range(30)], 20)

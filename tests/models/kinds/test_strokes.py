@@ -77,6 +77,8 @@ def test_pictures_and_svg_of_rows() -> None:
         ([[0, 0, 0], [0, 1e9, 1]], "point 1: dx and dy"),
         ([[0, 0, 0], [1, 1, 2]], "point 1: pen must be 0 (down) or 1 (lifted after this point), not [1, 1, 2]"),
         (None, "must be a list"),
+        ([["0", 0, 0]], "must be a list of points [dx, dy, pen]"),
+        ([[0, 0, True]], "must be a list of points [dx, dy, pen]"),
     ],
 )
 def test_errors_name_item_and_point(item: object, reason: str) -> None:

@@ -1,12 +1,17 @@
 """What only drawings and texts have: steps with their temperature and length, continuations, SVG and plain text."""
 
+import time
 import xml.etree.ElementTree as ET
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from fastapi import FastAPI
 
+from service.engine.errors import DeadlineExceeded
+from service.inference.inference import Inference
+from service.rest.kinds import wire, wire_of
 from tests.service.kinds.kind_requests import BY_MODEL, SQUARE, TRIANGLE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -119,3 +124,47 @@ async def test_the_page_has_continuations_and_its_example_works(client: httpx.As
     answer = await client.post("/complete", json=example)
     assert answer.status_code == 200, answer.text
     assert [len(one) for one in answer.json()["texts" if "texts" in example else "strokes"]] == [2]
+
+
+@pytest.mark.parametrize("model", SEQUENCES)
+async def test_beginnings_are_never_cut(client: httpx.AsyncClient, model: str) -> None:
+    key, begun = {"strokes": ("strokes", TRIANGLE[:3]), "lines": ("texts", "the")}[model]
+    path = f"/complete?model={model}&seed=1&max_length="
+    refused = await client.post(f"{path}2", json={key: [begun]})
+    assert refused.status_code == 422
+    assert "beginning 0 has 3 steps, but max_length, which counts them too, is 2" in refused.json()["detail"]
+    full = (await client.post(f"{path}3", json={key: [begun]})).json()
+    assert [warning["code"] for warning in full["warnings"]] == ["no_room"]
+    assert len(full[key][0][0]) == 3
+    longer = (await client.post(f"{path}4", json={key: [begun]})).json()
+    assert "warnings" not in longer
+    refused = await client.post(f"/complete?model={model}&n=64", json={key: [begun] * 2})
+    assert "so n can be at most 32 here" in refused.json()["detail"]
+
+
+async def test_drawings_without_a_shape_are_told(client: httpx.AsyncClient) -> None:
+    flat = '<svg><path transform="scale(0)" d="M0 0l5 5l3 -9"/></svg>'
+    found = (await client.post("/encode?model=strokes", json={"strokes": [TRIANGLE, [[0, 0, 0], [0, 0, 1]], flat]})).json()
+    assert [(warning["item"], warning["code"]) for warning in found["warnings"]][:2] == [(1, "blank"), (2, "blank")]
+
+
+async def test_reading_svg_ends_at_the_deadline(client: httpx.AsyncClient) -> None:
+    slow = "M0 0" + "l1 1l-1 2" * 9000
+    late = await client.post("/encode?model=strokes&timeout_ms=100", json={"strokes": [slow] * 2})
+    assert (late.status_code, "while SVG was read" in late.json()["detail"]) == (504, True)
+
+
+@pytest.mark.parametrize("model", ["strokes", "lines", "penguins"])
+async def test_few_items_are_drawn_as_pictures(client: httpx.AsyncClient, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MOST_DRAWN", 8)
+    for path in ("/sample?n=9&seed=1&format=png", "/sample?n=9&seed=1&view=picture", "/manifold?n=3"):
+        refused = await client.get(f"{path}&model={model}")
+        assert (refused.status_code, refused.json()["code"]) == (422, "too_many_items")
+        assert "at most 8 are drawn in one answer" in refused.json()["detail"]
+    assert (await client.get(f"/sample?n=8&seed=1&format=png&model={model}")).status_code == 200
+
+
+async def test_drawing_pictures_ends_at_the_deadline(app: FastAPI) -> None:
+    model = app.state.service.pipeline.catalog.get("penguins")
+    with pytest.raises(DeadlineExceeded, match="while pictures were drawn"):
+        wire_of(model).pictures(Inference(model, time.monotonic() - 1), model.kind.example)

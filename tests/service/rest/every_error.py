@@ -23,7 +23,7 @@ from service.latents.directions import NoDirection
 from service.operations import compress
 from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
-from service.operations.complete import NotSequences
+from service.operations.complete import NotSequences, TooLong
 from service.operations.directions import BadSides
 from service.operations.manifold import NoSuchDimension
 from service.operations.score import NoCalibration, NoSuchScore
@@ -77,6 +77,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (NoSuchScore("grey", "nll", ("knn", "deviance")), 422, "invalid_parameter"),
     (NoDraws(), 422, "invalid_parameter"),
     (NotSequences("grey"), 422, "unusable_model"),
+    (TooLong("beginning 0 has 7 steps"), 422, "invalid_parameter"),
     (NoSuchPrior("the model 'grey' has no vamp prior"), 422, "no_such_prior"),
     (NoSuchLabel("the model 'grey' has no label '7'"), 422, "no_such_label"),
     (BadFilter("no"), 422, "invalid_filter"),
