@@ -176,8 +176,8 @@ def _read_scores(response: httpx.Response) -> Scores:
 
 def _score(one: dict[str, Any]) -> Score:
     values = npy.floats(one["value"]), npy.floats(one["p_value"]), one["unit"], npy.floats(one.get("ess"))
-    kind, columns, unusual = (tuple(one[name]) if one.get(name) else None for name in ("kind", "columns", "unusual"))
-    return Score(*values, kind, one.get("samples"), one.get("seed"), columns, unusual)
+    kind, columns, largest = (tuple(one[name]) if one.get(name) else None for name in ("kind", "columns", "largest"))
+    return Score(*values, kind, one.get("samples"), one.get("seed"), columns, largest)
 
 
 def model_map(model: str, dims: Iterable[int] | None, options: Options) -> Call[ModelMap]:

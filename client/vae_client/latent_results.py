@@ -22,7 +22,7 @@ class Score:
 
     `unit` is that of the values, such as nats. Only iwae has `ess` (N,), the effective number of samples, and `kind`, "bound"
     or "likelihood" for each picture; only elbo and iwae have `samples`, and only scores with noise the `seed`. Only surprise,
-    of rows of a table, has `columns`, what each column adds to the value of each row, and `unusual`, the one that adds most.
+    of rows of a table, has `columns`, what each column adds to the value of each row, and `largest`, the one that adds most.
     """
 
     value: "NDArray[np.float32]"
@@ -33,7 +33,7 @@ class Score:
     samples: int | None = None
     seed: int | None = None
     columns: tuple[Mapping[str, float], ...] | None = None
-    unusual: tuple[str, ...] | None = None
+    largest: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Scores:
 
 def _joined(parts: Sequence[Score]) -> Score:
     arrays = {name: _rows(parts, name) for name in ("value", "p_value", "ess")}
-    return replace(parts[0], **arrays, **{name: _all(parts, name) for name in ("kind", "columns", "unusual")})
+    return replace(parts[0], **arrays, **{name: _all(parts, name) for name in ("kind", "columns", "largest")})
 
 
 def _all(parts: Sequence[Score], name: str) -> Any:

@@ -66,7 +66,7 @@ async def test_what_is_filled_and_what_goes_on(caller: AsyncClient, tmp_path: Pa
         await caller.complete(["the"], model="lines")  # type: ignore[arg-type]
 
 
-async def test_rows_of_a_file_and_what_is_unusual(caller: AsyncClient, tmp_path: Path) -> None:
+async def test_rows_of_a_file_and_the_column_that_adds_most(caller: AsyncClient, tmp_path: Path) -> None:
     lines = (DATA / "penguins.csv").read_text().splitlines()[:6]
     for name, delimiter in (("a.csv", ","), ("b.csv", ";"), ("c.TSV", "\t")):
         (tmp_path / name).write_text("\n".join(lines).replace(",", delimiter))
@@ -76,12 +76,12 @@ async def test_rows_of_a_file_and_what_is_unusual(caller: AsyncClient, tmp_path:
     scores = await caller.score(rows, model="penguins")
     own = scores.scores["surprise"]
     assert own.columns is not None
-    assert own.unusual is not None
-    for value, columns, unusual in zip(own.value, own.columns, own.unusual, strict=True):
+    assert own.largest is not None
+    for value, columns, largest in zip(own.value, own.columns, own.largest, strict=True):
         assert sum(columns.values()) == pytest.approx(float(value), rel=1e-4)
-        assert columns[unusual] == max(columns.values())
+        assert columns[largest] == max(columns.values())
     many = (await caller.score_many(rows, batch_size=2, model="penguins")).scores["surprise"]
-    assert (many.columns, many.unusual) == (own.columns, own.unusual)
+    assert (many.columns, many.largest) == (own.columns, own.largest)
     (tmp_path / "a.csv").write_text("species,year\nGentoo,2007,1\n")
     with pytest.raises(ValueError, match="row 0 has more cells"):
         Rows(tmp_path / "a.csv")
