@@ -94,7 +94,7 @@ def test_drawings_are_found_again_and_samples_end() -> None:
     """A sign that the weights of the drawings are those of the trained model."""
     metrics = json.loads((SHIPPED / "strokes" / "metrics.json").read_text())
     assert metrics["kl"] >= 5
-    assert metrics["sequences"]["elbo_better_than_zero"] >= 0.1
+    assert metrics["sequences"]["elbo_better_than_zero"] >= 0.2
     assert metrics["sequences"]["latent_gain"] >= metrics["kl"]
     assert metrics["sequences"]["found_again"] >= 0.7
     checkpoint = read(SHIPPED / "strokes")
