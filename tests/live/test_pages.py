@@ -31,8 +31,9 @@ BESIDE = {
     ("map_of_collection", "prior", None): {"density": "8"},
     ("map_of_collection", "format", "png"): {"density": "8"},
 }
-# if_exists=error is about items that are there by then, and no shipped model has a VampPrior.
-REFUSED = {("if_exists", "error"): 409, ("prior", "vamp"): 422}
+# if_exists=error is about items that are there by then, no shipped model has a VampPrior, and the default one is of pictures.
+FILES_OF_OTHER_KINDS = {("format", form): 422 for form in ("csv", "svg", "txt")}
+REFUSED = {("if_exists", "error"): 409, ("prior", "vamp"): 422, **FILES_OF_OTHER_KINDS}
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 
 

@@ -160,7 +160,7 @@ def test_dropout_only_while_training() -> None:
 @pytest.mark.parametrize(
     ("arch", "options", "message"),
     [
-        ("transformer", {}, "unknown architecture 'transformer'; known: conv, gated, mlp, residual"),
+        ("transformer", {}, "unknown architecture 'transformer'; known: conv, gated, lstm, mlp, residual, table"),
         (["mlp"], {}, "unknown architecture"),
         ("mlp", {"depth": 3}, "architecture 'mlp': .*depth"),
         ("mlp", {"hidden": 5}, "architecture 'mlp'"),

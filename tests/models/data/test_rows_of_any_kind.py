@@ -73,7 +73,7 @@ def test_digests_are_of_shape_type_and_bytes() -> None:
 
 
 def test_sources_name_their_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert known()[:5] == ["mnist", "fashion-mnist", "lpc-sprites", "folder:PATH", "npz:PATH"]
+    assert known()[:6] == ["mnist", "fashion-mnist", "lpc-sprites", "omniglot-strokes", "folder:PATH", "npz:PATH"]
     assert data_kind("npz:x").name == data_kind("nothing").name == "picture"
     assert [is_own(name) for name in ("mnist", "folder:x", "nothing", "other:x")] == [False, True, False, False]
     monkeypatch.setitem(SOURCES, "rows:", Source("picture", SOURCES["npz:"].read, (".rows",)))
