@@ -57,7 +57,11 @@ class Replica:
             self.load_model = models.load  # Serve looks for it here, and tells its proxies which models are loaded where.
             self._answer = models.before(self._answer)
         self._app = app
-        return self._serve
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._serve(scope, receive, send)
+
+        return serve  # a function, because uvicorn, which starts it, takes a method for an application of ASGI 2
 
     async def check_health(self) -> None:
         """Raise what /health/live would answer with 503. Serve then replaces the replica."""
