@@ -13,7 +13,7 @@ from pathlib import Path
 import ray
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
-from ray.serve import Application
+from ray.serve import Application, Deployment
 
 from deploy.ray.replica import Replica
 from deploy.ray.surroundings import read_settings
@@ -32,7 +32,9 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     models_per_replica: int = Field(
-        0, ge=0, description="models that a replica loads when requests name them, besides VAE_MODELS; 0 loads all at the start"
+        0,
+        ge=0,
+        description="models that a replica loads when requests name them; 0 loads all at the start",
     )
     store_per_machine: bool = Field(
         False, description="allow a sqlite file on several machines, each of which then has its own collections"
@@ -42,8 +44,7 @@ class Arguments(BaseModel):
 def app(arguments: Arguments) -> Application:
     """Return the application. Raise SettingsError or KeysError for what would keep replicas from starting."""
     settings = read_settings()
-    deployment = serve.deployment(
-        serve.ingress()(Replica),
+    options = serve.deployment(
         name="vae",
         max_ongoing_requests=SERVE_MARGIN * settings.max_connections,
         graceful_shutdown_wait_loop_s=WAIT_SECONDS,
@@ -51,6 +52,7 @@ def app(arguments: Arguments) -> Application:
         health_check_timeout_s=settings.heartbeat_seconds,
         ray_actor_options={"num_cpus": 1},
     )
+    deployment: Deployment = options(serve.ingress()(Replica))
     return deployment.bind(arguments.models_per_replica, _store(settings), arguments.store_per_machine)
 
 

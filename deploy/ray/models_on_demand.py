@@ -39,7 +39,7 @@ class ModelsOnDemand:
         self._in_use: Counter[str] = Counter()
         self._leaving: set[str] = set()
 
-        @serve.multiplexed(max_num_models_per_replica=most)
+        @serve.multiplexed(max_num_models_per_replica=most)  # type: ignore[untyped-decorator]
         async def load(name: str) -> SimpleNamespace:
             await self._load(name)
 
@@ -144,7 +144,7 @@ def model_of(path: str, scope: Scope) -> str | None:
     """Return the model that the head of a request names: in its query, in its path, or in Serve's header."""
     named = parse_qs(scope["query_string"].decode("latin-1")).get("model")
     if named:
-        return named[-1]
+        return str(named[-1])
     if path.startswith(MODEL_PATH):
         return unquote(path.removeprefix(MODEL_PATH).partition("/")[0]) or None
     for name, value in scope["headers"]:

@@ -53,7 +53,8 @@ class Replica:
         stack: Any = app.middleware_stack
         self._answer = ForwardedHeaders(stack, self._settings.trusted_proxies)
         if self._models_per_replica:
-            models = ModelsOnDemand(app.state, self._models_per_replica, self._settings.root_path)
+            state: Any = app.state
+            models = ModelsOnDemand(state, self._models_per_replica, self._settings.root_path)
             self.load_model = models.load  # Serve looks for it here, and tells its proxies which models are loaded where.
             self._answer = models.before(self._answer)
         self._app = app
@@ -69,7 +70,8 @@ class Replica:
             check_device(self._app.state)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self._app is not None and self._answer is not None  # noqa: S101  Serve calls this after it was built
+        assert self._app is not None  # noqa: S101  Serve calls this after it was built
+        assert self._answer is not None  # noqa: S101
         if scope["type"] != "http":
             await self._app(scope, receive, send)  # start and shutdown
             return

@@ -45,7 +45,7 @@ def main() -> None:
             path = Path(name) / "serve.yaml"
             path.write_text(yaml.safe_dump(configuration(options, ports[0], Path(name))))
             serve = Path(sys.executable).with_name("serve")
-            run = subprocess.Popen([serve, "run", "--address", cluster.address, path], cwd=ROOT)
+            run = subprocess.Popen([serve, "run", "--address", cluster.address, path], cwd=ROOT)  # noqa: S603
             for port in ports:
                 wait_until_ready(f"http://127.0.0.1:{port}", run)
             raylets = [node.all_processes["raylet"][0].process.pid for node in (cluster.head_node, *cluster.worker_nodes)]

@@ -1,4 +1,4 @@
-"""Prepares the process for serving: file descriptors, warnings, garbage collection, threads. Knows nothing of what is served."""
+"""Prepares the process for serving: descriptors, warnings, garbage collection, threads. Knows nothing of what is served."""
 
 import gc
 import logging
