@@ -50,9 +50,15 @@ def test_the_service_takes_the_environment(made: list[Object], monkeypatch: pyte
     assert (settings.port, settings.host) == (ports["http"], ("::",))
 
 
+@pytest.fixture(scope="module")
+def paths() -> dict[str, Any]:
+    """The paths of the service, with their methods."""
+    found: dict[str, Any] = create_app(Settings()).openapi()["paths"]
+    return found
+
+
 @each
-def test_probes_ask_for_what_exists(made: list[Object]) -> None:
-    paths = create_app(Settings()).openapi()["paths"]
+def test_probes_ask_for_what_exists(made: list[Object], paths: dict[str, Any]) -> None:
     (service,) = [one for one in containers(made) if one["name"] == "vae"]
     asked = {name: service[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     for get in asked.values():
