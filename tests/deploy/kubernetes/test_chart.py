@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from service.settings import PREFIX, Settings
+from service.environment import PREFIX
+from service.settings import Settings
 
 from .programs import CHART, KUBERNETES, Object, kustomized, objects, run, template, templated
 from .renderings import IMAGE, OVERLAYS, POSTGRES, combined_in

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from service.app import create_app
-from service.settings import PREFIX, Settings, refuse_unknown
+from service.environment import PREFIX
+from service.settings import Settings, refuse_unknown
 from tests.live.server import ROOT
 
 from .programs import KUBERNETES, Object, containers, only, variables
