@@ -57,8 +57,12 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
     kind = training_kind.kind
     check_out(args.out, args.data)
     resuming = args.resume and (args.out / "run" / STATE).exists()
+    # The file has what the run was started with, even if the folder has changed since.
+    packed = resuming and args.pack and expanded(args.pack).exists()
     try:
-        splits = load_data(args.data, args.data_dir, training_kind.options(args), args.mirror)
+        splits = load_data(
+            f"packed:{args.pack}" if packed else args.data, args.data_dir, training_kind.options(args), args.mirror
+        )
     except DataError as error:
         if not resuming:
             raise
