@@ -98,14 +98,25 @@ class FileRows(Tensor):
         """Return all rows as an array."""
         return self.read().numpy(force=force)
 
+    def split(self, split_size: Any, dim: int = 0) -> list[Tensor]:
+        """Return blocks of rows, which are not read yet."""
+        if dim or not isinstance(split_size, int):
+            return list(self.read().split(split_size, dim))
+        return [FileRows(self.file, rows, self.device) for rows in self.rows.split(split_size)]
+
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]  # torch declares a function that is no method
         cls, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[Any, Any] | None = None
     ) -> Any:
         """Carry out an operation of torch on the rows that it needs."""
-        if func in UNREAD and (found := UNREAD[func](*args, **(kwargs or {}))) is not None:
+        with torch.inference_mode(False):  # As the rows themselves are no tensor of that mode, nor may be what comes of them.
+            return cls._carried_out(func, args, kwargs or {})
+
+    @staticmethod
+    def _carried_out(func: Any, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
+        if func in UNREAD and (found := UNREAD[func](*args, **kwargs)) is not None:
             return found
-        args, kwargs = tree_map(lambda one: one.read() if isinstance(one, FileRows) else one, (args, kwargs or {}))
+        args, kwargs = tree_map(lambda one: one.read() if isinstance(one, FileRows) else one, (args, kwargs))
         return func(*args, **kwargs)
 
 
@@ -136,10 +147,6 @@ def _select(x: FileRows, dim: int, index: int) -> Tensor | None:
     return None if dim else FileRows(x.file, x.rows[index][None], x.device).read()[0]
 
 
-def _split(x: FileRows, size: int, dim: int = 0) -> list[Tensor] | None:
-    return None if dim else [FileRows(x.file, rows, x.device) for rows in x.rows.split(size)]
-
-
 def _same(x: FileRows) -> Tensor:
     return FileRows(x.file, x.rows, x.device)
 
@@ -155,7 +162,6 @@ UNREAD: dict[Any, Callable[..., Any]] = {
     aten.index.Tensor: _index,
     aten.index_select.default: _index_select,
     aten.select.int: _select,
-    aten.split.Tensor: _split,
     aten.detach.default: _same,
     aten.alias.default: _same,
     aten._to_copy.default: _copy,

@@ -62,9 +62,8 @@ def load_data(name: str, data_dir: Path, options: ReadOptions | None = None, mir
     """
     prefix, rest = parts(name)
     if options is not None and options.pack and prefix in SOURCES and prefix not in PACKED_FROM:
-        raise DataError(
-            f"--pack FILE is for {' and '.join(f'{one}PATH' for one in PACKED_FROM)}, not for {name}: leave it out"
-        )
+        kinds = " and ".join(f"{one}PATH" for one in PACKED_FROM)
+        raise DataError(f"--pack FILE is for {kinds}, not for {shown(name)}: leave it out")
     if prefix in SOURCES and rest:
         return SOURCES[prefix].read(rest, data_dir, options, mirror)
     path = expanded(rest or name)

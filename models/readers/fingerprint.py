@@ -1,4 +1,4 @@
-"""Say whether the files of a data set are still those that were read, by names, sizes and times. Knows nothing of their content."""
+"""Say whether the files of a data set are still those that were read, by names, sizes and times, without their content."""
 
 import os
 from dataclasses import asdict, dataclass

@@ -1,8 +1,9 @@
-"""Read a folder of pictures into rows of bytes, which are put into memory or a file, and say what was found and what was left out.
+"""Read a folder of pictures into rows of bytes, in memory or in a file, and say what was found and what was left out.
 
 Corrupt files are named and skipped, up to a limit. Knows nothing of models or training.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,11 +25,13 @@ from models.readers.ranges import pixel_lines
 from models.readers.read_options import ReadOptions
 from models.readers.row_store import Rows
 from models.readers.scan import scan
-from models.readers.survey import choose_shape, header_lines, in_threads, read_picture, survey
+from models.readers.survey import CHUNK, choose_shape, header_lines, in_threads, read_picture, survey
 from models.readers.values import ValueOptions, measure
 
 # So many pictures, evenly spread, are looked at before the others to find out whether there are colours.
 SAMPLE = 100
+# A thread decodes pictures of about so many bytes before it hands them over.
+WAITING = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -137,10 +140,14 @@ def check_splits(root: Path, splits: Sequence[str | None], good: Sequence[bool],
 def _read(
     files: Sequence[Path], spec: Preprocessing, options: FolderOptions, grey_only: bool = False
 ) -> tuple[Rows, list[str | None]]:
-    """Return the pixels of all files that can be read, and the reason for each that cannot. `grey_only`: see `read_picture`."""
+    """Return the pixels of all files that can be read, and the reason for each that cannot.
+
+    `grey_only`: see `read_picture`.
+    """
     rows = options.store(len(files), spec.shape, f"{plural(len(files), 'picture')} of {_shape(spec)}")
     reasons = list[str | None]()
-    for pixels in in_threads(lambda i: read_picture(files[i], spec, grey_only), len(files), "reading pictures"):
+    chunk = max(1, min(CHUNK, WAITING // math.prod(spec.shape)))
+    for pixels in in_threads(lambda i: read_picture(files[i], spec, grey_only), len(files), "reading pictures", chunk):
         if isinstance(pixels, str):
             reasons.append(pixels)
         else:

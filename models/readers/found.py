@@ -19,7 +19,10 @@ class Groups(NamedTuple):
 
 @dataclass
 class Found:
-    """N items in the order of the source. `x` is a `numpy.memmap` if the rows lie in a file. `summary` says what was found, what was inferred and what was left out."""
+    """N items in the order of the source. `x` is a `numpy.memmap` if the rows lie in a file.
+
+    `summary` says what was found, what was inferred and what was left out.
+    """
 
     x: NDArray[Any]  # (N, ...), rows of the kind: uint8 (N, C, H, W) for pictures
     labels: NDArray[np.int64] | None  # (N,)

@@ -14,12 +14,15 @@ def free_memory() -> int | None:
 
 
 def check_memory(needed: int, what: str, instead: str = "") -> None:
-    """Raise DataError if `needed` bytes are more than there are. `what` names the pictures, in plural; `instead` ends the advice."""
+    """Raise DataError if `needed` bytes are more than there are.
+
+    `what` names the pictures, in plural; `instead` ends the advice.
+    """
     free = free_memory()
     if free is not None and needed > free:
         raise DataError(
-            f"{what} need {size_text(needed)} of memory, {size_text(free)} are free; choose a smaller --size, or fewer pictures"
-            f"{instead}"
+            f"{what} need {size_text(needed)} of memory, {size_text(free)} are free; choose a smaller --size, or fewer "
+            f"pictures{instead}"
         )
 
 

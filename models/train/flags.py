@@ -206,8 +206,8 @@ def add_data_flags(parser: argparse._ActionsContainer) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--pack", type=storable, metavar="FILE",
-        help="leave the pictures of folder:PATH or npz:PATH on the disk, in one file that training writes if it is missing: for "
-        "data larger than the memory; the results are the same",
+        help="leave the pictures of folder:PATH or npz:PATH on the disk, in one file that training writes if it is missing: "
+        "for data larger than the memory; the results are the same",
     )  # fmt: skip
     parser.add_argument("--mirror", metavar="URL", help="download data sets from this URL instead of the official mirrors")
 

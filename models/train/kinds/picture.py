@@ -86,7 +86,7 @@ class PictureTraining(Training):
         height, width = splits.train.x.shape[2:]
         if args.size and (height, width) != tuple(args.size):
             raise DataError(
-                f"{args.data} has pictures of {height} x {width}; --size changes those of folder:PATH and npz:PATH only, when they are read"
+                f"{args.data} has pictures of {height} x {width}; --size changes those of folder:PATH and npz:PATH only"
             )
 
     def preprocessing(self, args: argparse.Namespace, shape: Shape) -> Preprocessing:
