@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import finalize
 
 import numpy as np
 import torch
@@ -37,12 +38,14 @@ class RowFile:
         self.path, self._start = Path(str(x.filename)), x.offset
         self.shape: tuple[int, ...] = x.shape[1:]
         self.size = math.prod(self.shape)
-        self._file = open_regular(self.path)
+        with open_regular(self.path) as file:
+            self._descriptor = os.dup(file.fileno())
+        finalize(self, os.close, self._descriptor)
 
     def read(self, rows: Tensor) -> Tensor:
         """Return rows, int64 (n,) -> uint8 (n, ...)."""
         found = np.empty((len(rows), *self.shape), np.uint8)
-        flat, pieces, descriptor = found.reshape(-1), list(self._pieces(rows.numpy())), self._file.fileno()
+        flat, pieces, descriptor = found.reshape(-1), list(self._pieces(rows.numpy())), self._descriptor
         for first in range(0, len(pieces), AHEAD):
             some = pieces[first : first + AHEAD]
             if len(some) > 1 and hasattr(os, "posix_fadvise"):

@@ -75,6 +75,7 @@ def split(found: Found, kind: HoldOut = "random", share: float | None = None) ->
             lines.append(of.worded(block_line(list(wanted), count, max(wanted.values()), of.comparable)))
         if VALIDATION in wanted and share is None:
             lines.append(f"validation: as many as for the test, drawn alike, {of.worded(holding_out.WHY_MANY)}")
+    copies = copy_lines(found.x, rows, of.noun, found.keys)  # before the rows are moved
     order = torch.tensor(rows[TRAIN] + rows[TEST] + rows[VALIDATION] + left)
     whole = Items(
         rows_of_array(found.x),
@@ -87,7 +88,7 @@ def split(found: Found, kind: HoldOut = "random", share: float | None = None) ->
     third = second + len(rows[VALIDATION])
     counts = [f"{part} {len(own):,}" for part, own in rows.items() if own]
     counts += [f"left out beside the blocks {len(left):,}"] if left else []
-    lines += copy_lines(found.x, rows, of.noun, found.keys)
+    lines += copies
     lines.insert(1, f"splits: {', '.join(counts)}{how}")
     validation = whole[second:third] if rows[VALIDATION] else None
     return Splits(whole[:first], whole[first:second], validation, found.preprocessing, lines, found.classes, found.kind)
