@@ -206,7 +206,7 @@ def _all_corrupt(tmp_path: Path, pack: Path) -> None:
 
 def test_a_full_disk(folder: Path, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(folder)._replace(free=70_000)
-    monkeypatch.setattr(packed_rows.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(DataError, match=r"40 pictures of 8 x 6 x 3 need 0\.1 MiB on the disk of .*, 0\.1 MiB are free"):
         load(f"folder:{folder}", pack=pack)
     assert not list(pack.parent.iterdir())
@@ -217,7 +217,7 @@ def test_a_disk_that_becomes_full(folder: Path, pack: Path, monkeypatch: pytest.
         with open("/dev/full", "wb", 0) as file:
             return file.write(b"x")
 
-    monkeypatch.setattr(packed_rows.os, "pwrite", full)
+    monkeypatch.setattr("os.pwrite", full)
     with pytest.raises(DataError, match=r"cannot write .*: No space left on device"):
         load(f"folder:{folder}", pack=pack)
     assert not list(pack.parent.iterdir())

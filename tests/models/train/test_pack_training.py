@@ -64,7 +64,7 @@ def test_resumed_from_the_file_alone(folder: Path, tmp_path: Path, monkeypatch: 
     """A run that was stopped goes on although the folder has gone, and ends as one that was not stopped."""
     pack = str(tmp_path / "pack")
     train(folder, tmp_path / "a" / "x", "--pack", pack)
-    steps, step = [], run_module.Run.step
+    steps, step = list[int](), run_module.Run.step
 
     def stopped(self: run_module.Run, x: torch.Tensor, number: int) -> object:
         if number == 7 and not steps:
@@ -82,9 +82,8 @@ def test_resumed_from_the_file_alone(folder: Path, tmp_path: Path, monkeypatch: 
 def test_no_more_than_a_block_is_read_at_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_rows, "AT_ONCE", 17 * 120)
     monkeypatch.setattr("models.train.run_directory.BLOCK", 17 * 120)
-    for place in ("models.data.near_duplicates.BLOCK", "models.train.kinds.picture_choices.BLOCK", "models.condition.blocks"):
-        if place.endswith("BLOCK"):
-            monkeypatch.setattr(place, 10)
+    for place in ("models.data.near_duplicates.BLOCK", "models.train.kinds.picture_choices.BLOCK"):
+        monkeypatch.setattr(place, 10)
     monkeypatch.setattr(run_module, "VALIDATION_ROWS", 3)
     counts, real = list[int](), RowFile.read
 
