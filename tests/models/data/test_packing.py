@@ -99,8 +99,8 @@ def test_one_file_serves_every_way_to_hold_out(folder: Path, pack: Path) -> None
 
 @pytest.mark.parametrize("size", [None, (5, 7)])
 def test_arrays_are_as_in_memory(tmp_path: Path, pack: Path, size: tuple[int, int] | None) -> None:
-    arrays = {"images": X, "labels": np.arange(40) % 2, "shade": np.arange(40) % 3, "groups": np.arange(40) // 4}
-    np.savez(tmp_path / "x.npz", **arrays)
+    rows = np.arange(40)
+    np.savez(tmp_path / "x.npz", images=X, labels=rows % 2, shade=rows % 3, groups=rows // 4)
     expected = load(f"npz:{tmp_path / 'x.npz'}", size=size)
     assert_same(load(f"npz:{tmp_path / 'x.npz'}", size=size, pack=pack), expected)
     assert_same(load(f"packed:{pack}"), expected)
