@@ -57,7 +57,8 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     choose a size.
     """
     there = scan(root)
-    layout = arrange(root, there.relative, there.left_out, there.unread)
+    relative = there.relative
+    layout = arrange(root, relative, there.left_out, there.unread)
     files = [file for file, kept in zip(there.files, layout.kept, strict=True) if kept]
     headers = survey(files)
     known = [header for header in headers if header is not None]
@@ -105,7 +106,7 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     if lost := sorted({shown(label) for label in layout.labels if label} - set(labels)):
         summary.append(f"warning: no picture of {plural(len(lost), 'class', 'classes')} can be read: {listed(lost)}")
     numbers, classes = class_numbers(labels) if labels else (None, None)
-    groups = folder_groups([there.relative[i] for i in index]) if options.hold_out == "group" else None
+    groups = folder_groups([relative[i] for i in index]) if options.hold_out == "group" else None
     if groups is not None:
         summary.append(group_line(groups, splits, "sub-folders"))
     return Found(x, numbers, classes, splits if any(splits) else None, {}, spec, summary, groups, skipped=corrupt)
