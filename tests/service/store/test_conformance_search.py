@@ -85,8 +85,9 @@ FILTERS: list[dict[str, Any]] = [
 ]
 
 
-async def test_every_metric_and_filter_is_exact(store: LatentStore) -> None:
+async def test_every_metric_and_filter_is_exact(store: LatentStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it does not claim to be: so few items are all that an approximate index looks at."""
+    monkeypatch.setattr("service.store.postgres.search.EXACT_BELOW", 0)
     twin, rng = await filled(store), np.random.default_rng(5)
     for metric in METRICS:
         for filter, exact in [(filter, exact) for filter in FILTERS for exact in (True, None)]:
