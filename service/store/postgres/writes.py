@@ -68,7 +68,7 @@ def _indexable() -> Iterator[None]:
     except psycopg.errors.NumericValueOutOfRange as error:
         raise BadItem(
             f"mu and the weighted sigma must be at most {HALF_MOST:g} here, since the index of the collection has 16-bit "
-            "numbers; nothing was stored; make the index with `python -m service.store index --numbers float32` for larger ones"
+            "numbers; nothing was stored; `python -m service.store index --numbers float32` allows larger ones"
         ) from error
 
 
