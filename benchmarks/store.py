@@ -70,14 +70,14 @@ async def measure(store: PgvectorStore, items: Items, case: Case, queries: int) 
     squares = np.einsum("ij,ij->i", passing, passing)
     took, shared, begin, spent = list[float](), 0, time.monotonic(), 0.0
     for i in range(-5, queries):  # the first ones warm up
-        query = items.near(rng, int(places[i]))
+        query = items.near(rng, int(places[i % queries]))
         asked = Search([Query(query[:DIM], query[DIM:])], K, "w2", conditions)
         start = time.perf_counter()
         found = await store.search(NAME, DIGEST, asked)
         if i < 0:
             continue
         took.append(time.perf_counter() - start)
-        likely = np.argpartition(squares - 2 * passing @ query, 10 * K)[: 10 * K]
+        likely = np.argpartition(squares - 2 * passing @ query, min(10 * K, len(passing) - 1))[: 10 * K]
         distances = ((passing[likely].astype(np.float64) - query.astype(np.float64)) ** 2).sum(1)
         exact = numbers[likely[np.argsort(distances)[:K]]]
         shared += len({int(id) for id in found.neighbors[0].items.ids} & set(exact.tolist()))

@@ -4,6 +4,7 @@ Knows nothing of pools or retries.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from service.store.postgres.work import ITEM, as_items, find, get, received, vec
 from service.store.sqlite.search import gaussians, in_order, own_id
 from service.store.vectors.candidates import BLOCK, Nearest
 
-# hnsw.ef_search, the candidates of the index: this factor times k, and its bounds; and the least number with a filter.
-EF_FACTOR, EF_LEAST, EF_FILTERED, EF_MOST = 4, 160, 400, 1000
+# hnsw.ef_search, the candidates of the index: this factor times k, and its bounds; the least number with a filter that is
+# checked on what the index finds, and with the index of one value.
+EF_FACTOR, EF_LEAST, EF_FILTERED, EF_PART, EF_MOST = 4, 160, 400, 400, 1000
 # The index finds twice as many as wanted, but at most so many more, to be measured in float64: with a filter they come from it
 # in groups that are not in order, so fewer would miss more of the near ones.
 MORE = 100
@@ -109,10 +111,12 @@ class _Task:
             where, parameters = f"{where} AND id <> %s", [*parameters, excluded]
         weight = np.float32(self.sigma_weight)
         query = np.concatenate([mu, weight * sigma]) if spelled.metric == "w2" else mu
-        by = f"{spelled.compared} {OPERATORS[spelled.metric]} %s::{spelled.type}"
-        statement = f"SELECT {ITEM} FROM {self.table} WHERE true{where} ORDER BY {by} LIMIT %s"  # noqa: S608
         for is_scan in (False, True) if graph else (True,):
-            self._set(limit, is_scan, spelled.part is not None)
+            if is_scan:  # the stored numbers need no conversion
+                spelled = replace(spelled, half=False, part=None)
+            by = f"{spelled.compared} {OPERATORS[spelled.metric]} %s::{spelled.type}"
+            statement = f"SELECT {ITEM} FROM {self.table} WHERE true{where} ORDER BY {by} LIMIT %s"  # noqa: S608
+            self._set(limit, is_scan, graph is not None and graph.part is not None)
             # A plan for any parameters, which psycopg could prepare, has no use for the index of one value.
             rows = self.connection.execute(statement, (*parameters, vector(query), limit), prepare=False).fetchall()
             # The index may stop before it has found all that match.
@@ -125,7 +129,7 @@ class _Task:
         return self.plain if self.wanted.metric == "w2" else Graph(self.plain.number, self.wanted.metric, self.dim)
 
     def _set(self, limit: int, is_scan: bool, has_part: bool) -> None:
-        least = EF_FILTERED if self.where else EF_LEAST
+        least = EF_PART if has_part else EF_FILTERED if self.where else EF_LEAST
         settings = {
             "hnsw.ef_search": min(max(EF_FACTOR * self.wanted.k, least), EF_MOST),
             "hnsw.iterative_scan": "relaxed_order",

@@ -23,7 +23,9 @@ async def filled(database: str) -> tuple[PgvectorStore, Twin]:
     store, twin, rng = PgvectorStore(database), Twin(), np.random.default_rng(0)
     await store.open()
     await store.create(replace(DIGITS, metric="w2", sigma_weight=2.0))
-    metadata = [{"kind": "rare" if i % 1000 == 0 else i % 2, "tags": ["x", i % 2 == 0]} for i in range(COUNT)]
+    metadata = [
+        {"kind": "rare" if i % 1000 == 0 else i % 2, "tags": ["x", i % 2 == 0], "at": 20 * (i % 2 == 0)} for i in range(COUNT)
+    ]
     block = items(rng, [f"{i:05d}" for i in range(COUNT)], metadata=metadata)
     block.mu[::2] += 20
     await store.upsert("digits", DIGEST, block)
@@ -51,7 +53,15 @@ async def test_filters_keep_recall_where_they_go_with_position(database: str) ->
         assert all(there.values())
         assert len(there) == 6  # all, 0, 1, "x", true, false
         rng = np.random.default_rng(1)
-        for filter in ({}, {"kind": 0}, {"kind": 0.0}, {"kind": {"in": [1, "rare"]}}, {"kind": "rare"}, {"tags": True}):
+        for filter in (
+            {},
+            {"kind": 0},
+            {"kind": 0.0},
+            {"kind": {"in": [1, "rare"]}},
+            {"kind": "rare"},
+            {"tags": True},
+            {"at": {"gte": 10}},
+        ):
             conditions, shared, k = parse_filter(filter), 0, 3 if filter == {"kind": "rare"} else 10
             for _ in range(10):
                 mu, sigma = rng.standard_normal(DIM).astype(np.float32), rng.uniform(0.1, 1, DIM).astype(np.float32)
