@@ -20,8 +20,8 @@ from service.store.postgres.work import ITEM, as_items, find, get, received, vec
 from service.store.sqlite.search import gaussians, in_order, own_id
 from service.store.vectors.candidates import BLOCK, Nearest
 
-# hnsw.ef_search, the candidates of the index: this factor times k, and its bounds. The index of one value has a bound of its own.
-EF_FACTOR, EF_LEAST, EF_PART, EF_MOST = 4, 300, 350, 1000
+# hnsw.ef_search, the candidates of the index: this factor times k, and its bounds. An index of one value has its own least one.
+EF_FACTOR, EF_LEAST, EF_PART, EF_MOST = 4, 275, 325, 1000
 # The index finds twice as many as wanted, but at most so many more, to be measured in float64: they are not quite in order.
 MORE = 100
 # If the candidates have less than so many for each wanted item that pass the filter, the most candidates are taken, and the
