@@ -20,11 +20,11 @@ from service.store.postgres.work import ITEM, as_items, find, get, received, vec
 from service.store.sqlite.search import gaussians, in_order, own_id
 from service.store.vectors.candidates import BLOCK, Nearest
 
-# hnsw.ef_search, the candidates of the index: this factor times k, and its bounds. An index of one value has its own least one.
+# hnsw.ef_search, the candidates of the index: this factor times k, and its bounds. An index of one value has its own least.
 EF_FACTOR, EF_LEAST, EF_PART, EF_MOST = 4, 275, 325, 1000
 # The index finds twice as many as wanted, but at most so many more, to be measured in float64: they are not quite in order.
 MORE = 100
-# If the candidates have less than so many for each wanted item that pass the filter, the most candidates are taken, and the
+# If fewer candidates than this for each wanted item pass the filter, the most candidates are taken, and the
 # index goes on behind them: that finds fewer of the nearest, and more candidates make up for it.
 ENOUGH = 1.5
 # hnsw.max_scan_tuples: vectors that the index looks at for each item that it shall find, and the bounds. If fewer pass, the
@@ -115,7 +115,8 @@ class _Task:
         weight = np.float32(self.sigma_weight)
         query = np.concatenate([mu, weight * sigma]) if spelled.metric == "w2" else mu
         most = self.count - (excluded is not None)
-        ways = [("candidates", min(math.ceil(ENOUGH * self.wanted.k), limit)), ("further", limit), ("all", 0)]
+        few = limit if self.wanted.candidates else min(math.ceil(ENOUGH * self.wanted.k), limit)
+        ways = [("candidates", few), ("further", limit), ("all", 0)]
         for way, enough in ways if graph else ways[2:]:
             if way == "all":  # the stored numbers need no conversion
                 spelled = replace(spelled, half=False, part=None)
