@@ -21,6 +21,7 @@ from service.store.interface import Collection, Query, Search, UnknownCollection
 from service.store.postgres.build_indexes import Wanted, build_indexes
 from service.store.postgres.schema import table
 from service.store.postgres.store import PgvectorStore
+from service.store.postgres.work import find
 from tests.service.store.postgres_server import Postgres
 
 NAME, DIGEST, K = "bench", "0" * 64, 10
@@ -95,10 +96,10 @@ async def fill(store: PgvectorStore, address: str, items: Items, numbers: str, m
         if there.count != len(items.both):
             raise SystemExit(f"the collection {NAME!r} has {there.count} items, not {len(items.both)}; delete it")
     except UnknownCollection:
-        collection = await store.create(Collection(NAME, "none", DIGEST, DIM, "w2"))
+        await store.create(Collection(NAME, "none", DIGEST, DIM, "w2"))
         build_indexes(address, NAME, Wanted(no_graphs=True), print)
         with psycopg.connect(address, autocommit=True) as connection, timed("filled by COPY, and analyzed"):
-            copy_items(connection, collection.number, items)
+            copy_items(connection, find(connection, NAME)[0], items)
     with timed("all indexes"):
         wanted = Wanted(half=numbers == "float16", keys=("kind", "batch"), memory=memory)
         start = [time.perf_counter()]
@@ -107,8 +108,8 @@ async def fill(store: PgvectorStore, address: str, items: Items, numbers: str, m
             print(f"{time.perf_counter() - start[0]:7.1f} s  {line}", flush=True)
 
         build_indexes(address, NAME, wanted, tell)
-    number = (await store.collection(NAME)).number
     with psycopg.connect(address) as connection:
+        number, _ = find(connection, NAME)
         sizes = "SELECT relname, pg_relation_size(oid) FROM pg_class WHERE relname ~ %s AND relkind IN ('r', 'i') ORDER BY 1"
         for name, size in connection.execute(sizes, (f"^{table(number)}(_|$)",)):
             print(f"{name}: {size / 1e6:,.0f} MB")

@@ -32,7 +32,8 @@ class Items:
 
     def near(self, rng: np.random.Generator, place: int) -> Floats:
         """Return a query near a place: mu and sigma."""
-        return _around(rng, self.places[[place]])[0]
+        query: Floats = _around(rng, self.places[[place]])[0]
+        return query
 
 
 def make_items(count: int) -> Items:
