@@ -117,7 +117,10 @@ class _Task:
         most = self.count - (excluded is not None)
         few = limit if self.wanted.candidates else min(math.ceil(ENOUGH * self.wanted.k), limit)
         ways = [("candidates", few), ("further", limit), ("all", 0)]
+        rows: list[tuple[Any, ...]] = []
         for way, enough in ways if graph else ways[2:]:
+            if way == "further" and not rows:  # further away, the index misses many of the few that pass
+                continue
             if way == "all":  # the stored numbers need no conversion
                 spelled = replace(spelled, half=False, part=None)
             by = f"{spelled.compared} {OPERATORS[spelled.metric]} %s::{spelled.type}"
