@@ -20,6 +20,7 @@ class BatchTimes:
 
     sizes: tuple[int, ...]  # ascending, from 1
     seconds: tuple[float, ...]
+    waking: tuple[float, ...] = (0.0,)  # how many seconds more a batch takes that begins on an idle replica: one of these
 
     def of(self, size: int) -> float:
         """Return the seconds of a batch of `size` requests, at most the largest size."""
@@ -81,13 +82,15 @@ def simulate(
             arrival += draw.expovariate(rate)
             if all_replicas[place].running:
                 continue
+            waking = draw.choice(times.waking)
         else:
             now, place = heapq.heappop(ends)
+            waking = 0.0
             found += [now - came for came in all_replicas[place].running]
         replica = all_replicas[place]
         replica.running, replica.waiting = replica.waiting[: times.sizes[-1]], replica.waiting[times.sizes[-1] :]
         if replica.running:
-            heapq.heappush(ends, (now + times.of(len(replica.running)), place))
+            heapq.heappush(ends, (now + waking + times.of(len(replica.running)), place))
     return Latencies(sorted(found[int(WARM_UP * len(found)) :]))
 
 
