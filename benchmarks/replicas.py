@@ -126,8 +126,8 @@ def _plan(times: BatchTimes, arguments: argparse.Namespace, memory: float) -> st
         f"Replicas for {rate:,.0f} requests a second, 99 % of them within {arguments.p99_ms:g} ms, where a request goes\n"
         f"- to a random replica: {to_random or 'more than 1,000'}\n"
         f"- to the replica with the fewest requests: {to_fewest or 'more than 1,000'}\n\n"
-        f"Memory: {memory:,.0f} MB each, {most * memory:,.0f} MB in all. Add one replica for each that may fail or be replaced "
-        f"at the same time.\n\nQueue: a replica does {rows_per_second:,.0f} rows a second. With VAE_MAX_QUEUE_ROWS="
+        f"Memory: {memory:,.0f} MB each, {most * memory:,.0f} MB in all. Add one replica for each that may fail or be "
+        f"replaced at the same time.\n\nQueue: a replica does {rows_per_second:,.0f} rows a second. With VAE_MAX_QUEUE_ROWS="
         f"{rows_per_second * p99:.0f} it refuses requests that would wait longer than {arguments.p99_ms:g} ms.\n"
     )
 
