@@ -30,6 +30,7 @@ CHECKS: dict[str, Callable[[str], None]] = {
 }
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 SHIPPED_WEIGHTS = Path(__file__).parent.parent / "models" / "weights"
+POSTGRES = ("postgresql://", "postgres://")
 # Names are compared with their prefix, which makes all of them somewhat similar: VAE_FOO and VAE_PORT are at 0.67.
 SIMILAR = 0.8
 
@@ -174,6 +175,11 @@ class Settings(BaseSettings):
     store: str = Field(
         "latents.db", min_length=1, description="where latents are stored: path of a sqlite file, or postgresql://..."
     )
+    store_reads: str = Field(
+        "",
+        description="postgresql://... of a streaming replica of the store's database, which then answers searches and other "
+        "reads of items",
+    )
     store_max_bytes: int = Field(
         4 << 30, ge=1 << 20, description="memory in bytes for the vectors of a sqlite file; items beyond it get 507"
     )
@@ -245,6 +251,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"max_bodies_bytes ({self.max_bodies_bytes}) must be at least max_body_bytes ({self.max_body_bytes})"
             )
+        if self.store_reads and not (self.store.startswith(POSTGRES) and self.store_reads.startswith(POSTGRES)):
+            raise ValueError(
+                "store_reads is for a store in PostgreSQL: store and store_reads must both begin with postgresql://"
+            )
         return self
 
     def port_to_listen_on(self) -> int:
@@ -284,7 +294,7 @@ def trace_exporter(environment: Mapping[str, str] = os.environ) -> str:
 
 def require_packages(settings: Settings) -> None:
     """Raise SettingsError if a setting needs a package that is not installed."""
-    if settings.store.startswith(("postgresql://", "postgres://")) and find_spec("psycopg") is None:
+    if settings.store.startswith(POSTGRES) and find_spec("psycopg") is None:
         raise SettingsError("a store in PostgreSQL needs psycopg; install it with: pip install 'vae-service[pgvector]'")
 
 
