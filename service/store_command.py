@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         refuse_unknown()
         flags = {name: value for name in ("store", "models_dir") if (value := getattr(options, name, None))}
+        if "store" in flags:
+            flags["store_file"] = None  # A flag wins over variables.
         settings = Settings(**flags)
         require_packages(settings)
         if options.command == "backup":

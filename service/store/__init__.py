@@ -25,8 +25,8 @@ def make_store(
     """Return the store at an address, the path of a sqlite file or a PostgreSQL URL. It is not opened. Raises StoreUnusable.
 
     `max_bytes` bounds the memory for vectors of a sqlite store. PostgreSQL keeps its vectors in the database.
-    `max_picture_bytes` bounds the bytes of all kept pictures. `reads`: the address of a streaming replica of the database, from
-    which items are read; `counts` gets the number of those reads by who answered.
+    `max_picture_bytes` bounds the bytes of all kept pictures. `reads`: the address of a streaming replica of the database,
+    from which items are read; `counts` gets the number of those reads by who answered.
     """
     if address.startswith(POSTGRES) and reads:
         from service.store.postgres.replica import ReplicatedStore

@@ -1,8 +1,8 @@
 """Reads of items from a streaming replica of the database, which are never older than the primary was when they began.
 
-Before each read the primary says what the last change of the collection is. The replica answers if it has that change, in the
-same snapshot from which it answers; otherwise, or if it cannot be reached, the primary answers. So every read sees every change
-that was acknowledged before it, whichever process made it. Everything else goes to the primary. Knows nothing of items.
+Before each read the primary says what the last change of the collection is. The replica answers if it has that change in the
+snapshot that it reads from; otherwise, or if it cannot be used, the primary answers. So every read sees every change that was
+acknowledged before it, whichever process made it. Everything else goes to the primary. Knows nothing of items.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A replica answers reads, and no read is older than what was acknowledged before it: with real servers that follow, stop and die."""
+"""A replica answers reads, and no read is older than what was acknowledged before it: real servers stop and die."""
 
 import asyncio
 import itertools
