@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from service.environment import SettingsError, trace_exporter
 from service.flags import explain
-from service.settings import SHIPPED_WEIGHTS, Settings, SettingsError, refuse_unknown, trace_exporter
+from service.settings import SHIPPED_WEIGHTS, Settings, refuse_unknown
 
 # One setting of each type: a value as text, and that value.
 EXAMPLES: dict[str, tuple[str, Any]] = {
