@@ -125,7 +125,12 @@ def check_out(out: Path, name: str) -> None:
     """Raise DataError if the checkpoint would lie in the folder that is read: its samples would become data."""
     kind, _, rest = name.partition(":")
     folder = expanded(rest)
-    if is_own(name) and (kind == "folder" or folder.is_dir()) and folder.resolve() in (out.resolve(), *out.resolve().parents):
+    if (
+        is_own(name)
+        and rest
+        and (kind == "folder" or folder.is_dir())
+        and folder.resolve() in (out.resolve(), *out.resolve().parents)
+    ):
         raise DataError(
             f"--out {shown(out)} lies in the folder {shown(folder)} that is read, so the next reading would take the pictures "
             "of the run for data; give an --out outside of it, and move away what earlier runs wrote there"
