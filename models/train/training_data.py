@@ -67,8 +67,9 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
     except DataError as error:
         if not resuming:
             raise
+        lost = f"{args.pack} or the data" if args.pack and not source.startswith("packed:") else "the data"
         raise ResumeError(
-            f"{error}; the run in {args.out} continues only with its original data: restore the data (a relative "
+            f"{error}; the run in {args.out} continues only with its original data: restore {lost} (a relative "
             "path is relative to the current directory), or start a new run with --overwrite or another --out"
         ) from None
     if not resuming:  # A run that continues has the same data as before.
