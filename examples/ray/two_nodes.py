@@ -29,19 +29,20 @@ MEMORY_BYTES = 80 << 20  # of each node's object store, which Serve hardly uses
 def main() -> None:
     """Run the cluster until a signal ends it."""
     options = _options()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
     ports = [free_port() for _ in range(options.nodes)]
-    os.environ.update(environment(ports, options.variable))
-    from ray.cluster_utils import Cluster  # imported late: Ray reads the variables when it is imported
-
     with tempfile.TemporaryDirectory(prefix="vae-ray-") as name:
-        head = {"num_cpus": options.cpus, "object_store_memory": MEMORY_BYTES, "include_dashboard": False, "temp_dir": name}
+        os.environ.update(environment(ports, name, options.variable))
+        from ray.cluster_utils import Cluster  # imported late: Ray reads the variables when it is imported
+
+        (Path(name) / "ray").mkdir()
+        head = {"num_cpus": options.cpus, "object_store_memory": MEMORY_BYTES, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         run = None
         try:
             for _ in range(options.nodes - 1):
                 cluster.add_node(num_cpus=options.cpus, object_store_memory=MEMORY_BYTES)
+            for number in (signal.SIGTERM, signal.SIGINT):  # instead of Ray's handlers, which would end the nodes first
+                signal.signal(number, lambda *_: sys.exit(0))
             path = Path(name) / "serve.yaml"
             path.write_text(yaml.safe_dump(configuration(options, ports[0], Path(name))))
             serve = Path(sys.executable).with_name("serve")
@@ -77,11 +78,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def environment(ports: list[int], variables: list[str]) -> dict[str, str]:
-    """Return variables for all processes of the cluster."""
+def environment(ports: list[int], directory: str, variables: list[str]) -> dict[str, str]:
+    """Return variables for all processes of the cluster, whose files lie in the directory."""
     return {
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers
+        "RAY_TMPDIR": directory,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.ray.proxy:model_middleware",
