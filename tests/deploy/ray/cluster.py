@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -105,29 +106,29 @@ class Load:
     acknowledged: set[str] = field(default_factory=set)
     answers: int = 0
     faults: list[str] = field(default_factory=list)
-    _end: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
     def by(self, callers: int) -> Iterator[None]:
         """In the block so many callers are at work."""
-        self._end.clear()
-        threads = [threading.Thread(target=self._call, args=(number,)) for number in range(callers)]
+        end = threading.Event()
+        threads = [threading.Thread(target=self._call, args=(end,)) for _ in range(callers)]
         for thread in threads:
             thread.start()
         try:
             yield
         finally:
-            self._end.set()
+            end.set()
             for thread in threads:
                 thread.join()
 
-    def _call(self, caller: int) -> None:
+    def _call(self, end: threading.Event) -> None:
+        caller = uuid4().hex
         with httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS) as client:
             number = 0
-            while not self._end.is_set():
+            while not end.is_set():
                 number += 1
-                self._write(client, f"{id(self._lock)}-{caller}-{threading.get_ident()}-{number}")
+                self._write(client, f"{caller}-{number}")
                 self._ask(client.build_request("POST", "/encode", content=self.picture), client)
 
     def _write(self, client: httpx.Client, name: str) -> None:
