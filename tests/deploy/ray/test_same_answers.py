@@ -15,14 +15,17 @@ from .cluster import Cluster, two_nodes
 
 MODELS = "mnist,mnist-2d,strokes"
 REQUESTS = 200
+# HAProxy on one node: two nodes of the same machine would use the same ports.
+HAPROXY = ("--nodes", "1", "--variable", "RAY_SERVE_ENABLE_HA_PROXY=1", "--variable", "RAY_SERVE_ENABLE_DIRECT_INGRESS=1")
 # of one process, or of one moment
 OWN_HEADERS = {"date", "server", "server-timing", "transfer-encoding", "connection", "last-modified"}
 OWN_ANSWERS = (b"/info", b"/metrics", b"timeout_ms")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with two_nodes("--variable", f"VAE_MODELS={MODELS}", "--variable", "VAE_ACCESS_LOG=false") as found:
+@pytest.fixture(scope="module", params=[(), pytest.param(HAPROXY, marks=pytest.mark.soak)], ids=["proxy", "haproxy"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    options = ("--variable", f"VAE_MODELS={MODELS}", "--variable", "VAE_ACCESS_LOG=false")
+    with two_nodes(*options, *request.param) as found:
         yield found
 
 
@@ -69,7 +72,6 @@ def answer(url: str, one: Request) -> tuple[int, list[tuple[str, str]], bytes]:
 
 def test_200_requests_of_all_kinds(cluster: Cluster, plain: Server, digits: Pixels) -> None:
     nodes = cycle(cluster.urls)
-    assert len(cluster.urls) == 2
     statuses = set()
     for one in islice(cycle(requests(digits)), REQUESTS):
         expected, found = answer(plain.url, one), answer(next(nodes), one)
@@ -79,5 +81,6 @@ def test_200_requests_of_all_kinds(cluster: Cluster, plain: Server, digits: Pixe
 
 
 def test_a_health_check_of_each_node(cluster: Cluster) -> None:
-    assert [httpx.get(f"{url}/health/ready").status_code for url in cluster.urls] == [200, 200]
+    assert len(cluster.raylets) == len(cluster.urls)
+    assert {httpx.get(f"{url}/health/ready").status_code for url in cluster.urls} == {200}
     assert len(cluster.replicas()) == 2
