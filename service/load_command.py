@@ -35,8 +35,8 @@ from service.store import POSTGRES, LatentStore, opened_store
 from service.store.interface import Collection, StoreError
 from service.store.names import check_name
 
-# From so many files on, several processes encode them unless a flag says how many: each takes seconds to start.
-MANY_FILES = 20_000
+# From so many items on, several processes encode them unless a flag says how many: each takes seconds to start.
+MANY = 20_000
 MOST_PROCESSES, GPU_PROCESSES = 16, 4
 # If a file has the unreadable items, so many of them are printed, too.
 SHOWN = 10
@@ -139,7 +139,7 @@ def _encoders(settings: Settings, options: argparse.Namespace, worker: Worker, s
         print(connect(), flush=True)
         return partial(on_ray, work, count)
     if count is None:
-        many = sum(source.count for source in sources if source.has_files) >= MANY_FILES
+        many = sum(source.count for source in sources) >= MANY
         most = GPU_PROCESSES if worker.device.torch_device.type == "cuda" else MOST_PROCESSES
         count = max(1, min((os.cpu_count() or 1) // work.threads, most)) if many else 1
     if count == 1:

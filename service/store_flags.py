@@ -95,8 +95,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--workers",
         type=_count,
         metavar="N",
-        help="encoders, each a process with VAE_THREADS threads, or one (default: one for each CPU for many picture files, at "
-        "most 16; for others one in this process; with Ray as many as there is room for)",
+        help="encoders, each a process with VAE_THREADS threads, or one (default: one for each CPU for many items, at most "
+        "16; for few one in this process; with Ray as many as there is room for)",
     )
     loading.add_argument(
         "--replace", action="store_true", help="encode again what is already there, and store it if it has changed"

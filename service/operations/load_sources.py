@@ -67,7 +67,6 @@ class Source:
     summary: list[str]
     batches: Callable[[int], Iterator[PictureBatch]]
     places: list[Path] | None = None  # the path of each picture, if they do not lie below `path`
-    has_files: bool = False  # whether its pictures are files that have to be decoded, wherever they are
 
     def place(self, i: int) -> Path:
         """Return the path that the user gave for a picture."""
@@ -206,7 +205,7 @@ def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[d
             total += own
         yield PictureBatch(ids[first:], metadata[first:], files[first:])
 
-    return Source(path, ids, summary, batches, has_files=True)
+    return Source(path, ids, summary, batches)
 
 
 def _parquet(path: Path, stem: str, columns: ParquetColumns) -> Source:
@@ -222,7 +221,7 @@ def _parquet(path: Path, stem: str, columns: ParquetColumns) -> Source:
         for numbers, rows, metadata in found.parts(size):
             yield PictureBatch(ids[numbers.start : numbers.stop], metadata, rows)
 
-    return Source(path, ids, [found.line], batches, has_files=True)
+    return Source(path, ids, [found.line], batches)
 
 
 def _arrays(path: Path, spec: Preprocessing) -> Source:
@@ -267,7 +266,7 @@ def _named(source: Source, ids: list[str]) -> Source:
             batch.ids = [_shortened(names[id]) for id in batch.ids]
             yield batch
 
-    return Source(source.path, [_shortened(id) for id in ids], source.summary, batches, has_files=source.has_files)
+    return Source(source.path, [_shortened(id) for id in ids], source.summary, batches)
 
 
 def _shortened(id: str) -> str:
