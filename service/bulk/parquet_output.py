@@ -133,7 +133,7 @@ class ParquetOutput:
         """Write the list of all unreadable items, and that all is done. Raises OSError."""
         unreadable = self._directory / UNREADABLE
         if self._counts.unreadable:
-            write_unreadable(unreadable, self._counts.unreadable)
+            write_unreadable(unreadable, sorted(self._counts.unreadable))
         else:
             unreadable.unlink(missing_ok=True)
         self._record(finished=True)
