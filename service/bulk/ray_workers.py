@@ -15,6 +15,7 @@ import ray
 import ray.data
 from ray.exceptions import RayError
 
+from models.readers.left_out import plural
 from service.bulk.encoded import Encoded
 from service.bulk.worker import Work, Worker
 from service.operations.load_sources import LoadError, PictureBatch
@@ -59,6 +60,7 @@ async def on_ray(work: Work, count: int | None, batches: AsyncIterator[PictureBa
 
 def connect() -> str:
     """Connect to the cluster of RAY_ADDRESS, or of this machine, or start one here; say what it has. Raises LoadError."""
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     if not ray.is_initialized():
         try:
             ray.init(log_to_driver=False, logging_level=logging.WARNING)
@@ -66,7 +68,7 @@ def connect() -> str:
             raise LoadError(f"no Ray cluster can be used (RAY_ADDRESS says which one): {error}") from None
     there = ray.cluster_resources()
     machines = len([node for node in ray.nodes() if node["Alive"]])
-    return f"Ray {ray.__version__}: {machines} machines, {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs"
+    return f"Ray {ray.__version__}: {plural(machines, 'machine')}, {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs"
 
 
 def _started(work: Work, count: int | None, tasks: list[bytes]) -> Iterator[dict[str, Any]]:

@@ -1,50 +1,56 @@
-"""Loads that are killed with all their processes at random moments, and started again until they end."""
+"""Loads in processes of their own, which are killed at random moments and started again until they end."""
 
 import os
 import random
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 
 # Progress is told after each batch, so that a test can kill a load at any of them; batches are small.
-COMMAND = "import sys, service.load_command as l; l.LOG_SECONDS, l.BATCH = 0, {batch}; "
-    "import sys, service.load_command as l; l.LOG_SECONDS, l.BATCH = 0, {batch}; from service.store_command import main; "
+COMMAND = (
+    "import sys, service.load_command as l; l.LOG_SECONDS, l.BATCH = 0, 16; "
+    "from service.store_command import main; sys.exit(main())"
 )
-START = "from service.store_command import main; sys.exit(main())"
 
 
-def run_killed(
-    arguments: list[str], kills: int, total: int, seed: int, batch: int = 16, env: Mapping[str, str] | None = None
-) -> str:
-    """Run a load, and kill it so many times at random moments. Return what it said at the end."""
+class Load(subprocess.Popen[bytes]):
+    """A load in a process group of its own."""
+
+    def told(self, wanted: int) -> None:
+        """Wait until it says that so many items are done, or ends."""
+        assert self.stderr is not None
+        line, done = b"", -1
+        while done < wanted and (byte := self.stderr.read(1)):
+            if byte in b"\r\n":
+                line, done = b"", max(done, _done(line))
+            else:
+                line += byte
+
+    def kill_all(self) -> None:
+        """Kill the group."""
+        os.killpg(self.pid, signal.SIGKILL)
+
+
+def started(arguments: list[str]) -> Load:
+    command = [sys.executable, "-c", COMMAND, "load", *arguments]
+    return Load(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def run_killed(arguments: list[str], kills: int, total: int, seed: int) -> None:
+    """Run a load, and kill it so many times at random moments; the last one ends by itself."""
     chance = random.Random(seed)
-    command = [sys.executable, "-c", COMMAND.format(batch=batch) + START, "load", *arguments]
     for _ in range(kills):
-        with subprocess.Popen(
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, **(env or {})},
-        ) as process:
-            assert process.stderr is not None
-            wanted, told, done = chance.randrange(total), b"", -1
-            while done < wanted and (byte := process.stderr.read(1)):
-                if byte in b"\r\n":
-                    done = max(done, _done(told))
-                    told = b""
-                else:
-                    told += byte
-            os.killpg(process.pid, signal.SIGKILL)
-    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})})
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    return ended.stdout
+        with started(arguments) as process:
+            process.told(chance.randrange(total))
+            process.kill_all()
+    with started(arguments) as process:
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    assert process.returncode == 0, said
 
 
 def _done(line: bytes) -> int:
-    """Return the number of items in a line of progress, -1 in another one."""
+    """Return the number of items in a line of progress, -1 for another line."""
     _, _, counts = line.decode(errors="replace").partition("| ")
     count, slash, _ = counts.partition("/")
     return int(count) if slash and count.isdigit() else -1
