@@ -20,8 +20,8 @@ from service.bulk.encoded import Encoded
 from service.bulk.worker import Work, Worker
 from service.operations.load_sources import LoadError, PictureBatch
 
-# Batches of a task: so many that a task takes about a second.
-TASK_BATCHES = 16
+# Batches of a task: so many that a task takes some tenths of a second or longer.
+TASK_BATCHES = 8
 # Actors that share a GPU: decoding pictures takes several CPUs for each.
 PER_GPU = 4
 
