@@ -2,11 +2,13 @@
 
 The encoder alone encodes pictures that are in memory, as /encode does with an array, in as many processes and with as many
 threads as the load has. The load reads the same pictures from PNG files, from PNG files in Parquet and as pixels from an npy
-file. It is measured from a tenth of its pictures on, since starting takes seconds whatever their number.
+file. It is measured for some seconds from its first results on, since starting takes seconds whatever the number of pictures,
+and then killed.
 """
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -26,46 +29,51 @@ from service.settings import SHIPPED_WEIGHTS
 
 # Progress after each batch.
 COMMAND = "import sys, service.load_command as l; l.LOG_SECONDS = 0; from service.store_command import main; sys.exit(main())"
-FIRST, LAST = 0.1, 0.95
+SAMPLE_SECONDS = 0.5
 RAY = {"RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": "200000000"}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Pictures a second, the CPU time of one in microseconds, and the seconds before a tenth was done."""
+    """Pictures a second, the CPU time of one in microseconds, and the seconds before the first results."""
 
     rate: float
     cpu: float
     start: float
 
 
-def measure(arguments: list[str], directory: Path) -> Measured:
-    """Run a load and measure it."""
+def measure(arguments: list[str], directory: Path, seconds: float) -> Measured:
+    """Run a load and measure it, until it ends or for so many seconds."""
     environment = {**os.environ, **RAY, "RAY_TMPDIR": str(directory / "ray"), "VAE_STORE": str(directory / "latents.db")}
     command = [sys.executable, "-c", COMMAND, "load", *arguments]
     began = time.perf_counter()
     points: list[tuple[int, float, float]] = []  # items, seconds, CPU seconds
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
-        for done, total in _told(process):
-            if len(points) < 2 and done >= (FIRST, LAST)[len(points)] * total:
-                points.append((done, time.perf_counter(), _cpu_seconds(process.pid)))
-    if process.returncode or len(points) < 2:
-        raise SystemExit(f"the load ended with {process.returncode}: {' '.join(arguments)}")
-    (first, start, cpu), (last, end, later) = points
+    how: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen(command, env=environment, **how) as process:
+        for done in _told(process):
+            now = time.perf_counter()
+            if not points or now - points[0][1] > SAMPLE_SECONDS * len(points):
+                points.append((done, now, _cpu_seconds(process.pid)))
+            if now - points[0][1] > seconds:
+                break
+        os.killpg(process.pid, signal.SIGKILL)
+    if len(points) < 2:
+        raise SystemExit(f"the load ended too early: {' '.join(arguments)}; give more pictures with --count")
+    (first, start, cpu), (last, end, later) = points[0], points[-1]
     return Measured((last - first) / (end - start), 1e6 * (later - cpu) / (last - first), start - began)
 
 
-def _told(process: "subprocess.Popen[bytes]") -> Iterator[tuple[int, int]]:
-    """Yield the numbers in lines of progress: done, and all."""
+def _told(process: "subprocess.Popen[bytes]") -> Iterator[int]:
+    """Yield the numbers of pictures in lines of progress, from the first results on."""
     assert process.stderr is not None
     line, said = b"", b""
     while byte := process.stderr.read(1):
         if byte not in b"\r\n":
             line += byte
             continue
-        done, slash, rest = line.decode(errors="replace").partition("| ")[2].partition("/")
-        if slash and done.isdigit():
-            yield int(done), int(rest.split()[0])
+        done, slash, _ = line.decode(errors="replace").partition("| ")[2].partition("/")
+        if slash and done.isdigit() and int(done):
+            yield int(done)
         else:
             said += line + b"\n"
         line = b""
@@ -86,17 +94,18 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000, help="pictures (default: 100,000)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="encoders (default: one for each CPU)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4, help="of the encoder alone in each round")
+    parser.add_argument("--seconds", type=float, default=6, help="of each measurement (default: 6)")
     parser.add_argument("--only", nargs="+", default=["files", "collection", "ray"], choices=["files", "collection", "ray"])
-    parser.add_argument("--directory", type=Path, help="where the pictures are put (default: a temporary one)")
+    parser.add_argument("--directory", type=Path, help="where the pictures are kept for the next time")
     options = parser.parse_args()
     os.environ["VAE_DEVICE"], os.environ["VAE_THREADS"] = "cpu", "1"
     spec = read(SHIPPED_WEIGHTS / options.model).manifest.preprocessing
     pictures = make_pictures(*spec.shape)
-    with tempfile.TemporaryDirectory(prefix="bulk", dir=options.directory) as name:
+    with tempfile.TemporaryDirectory(prefix="bulk") as name:
         root = Path(name)
         progress("writing pictures")
-        sources = write_sources(root, pictures, options.count)
+        kept = (options.directory or root) / "x".join(map(str, (*spec.shape, options.count)))
+        sources = write_sources(kept, pictures, options.count)
         alone: list[tuple[float, float]] = []
         found: dict[tuple[str, str], list[Measured]] = {}
         for round in range(options.rounds):
@@ -113,7 +122,7 @@ def main() -> None:
                     flags = [*target, *engine, "--model", options.model, "--workers", str(options.processes), str(path)]
                     own = Path(tempfile.mkdtemp(dir=root, prefix="r"))
                     (own / "ray").mkdir()
-                    found.setdefault((what, into), []).append(measure(flags, own))
+                    found.setdefault((what, into), []).append(measure(flags, own, options.seconds))
     rate, cpu = (statistics.median(values) for values in zip(*alone, strict=True))
     print(heading("benchmarks.bulk"))
     rows = [[f"encoder alone, {options.processes} processes", f"{rate:,.0f}", "1.00", f"{cpu:.1f}", "1.00", ""]]
@@ -124,7 +133,7 @@ def main() -> None:
         rows.append(
             [f"{what} into {outputs[into]}", f"{own_rate:,.0f}", ratios[0], f"{own_cpu:.1f}", ratios[1], f"{start:.1f}"]
         )
-    print(table(["", "pictures/s", "of the encoder's", "CPU µs each", "of the encoder's", "s before a tenth is done"], rows))
+    print(table(["", "pictures/s", "of the encoder's", "CPU µs each", "of the encoder's", "s before the first results"], rows))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,10 @@ def make_pictures(channels: int, height: int, width: int) -> Pixels:
 
 
 def write_sources(root: Path, pictures: Pixels, count: int) -> dict[str, Path]:
-    """Write so many pictures in each way that is measured; they repeat."""
+    """Write so many pictures in each way that is measured, unless they are there; they repeat."""
+    found = {"PNG files": root / "png", "PNG in Parquet": root / "pictures.parquet", "pixels in npy": root / "pictures.npy"}
+    if found["pixels in npy"].exists():  # It is written last.
+        return found
     contents = png.write_each(np.ascontiguousarray(pictures.transpose(0, 2, 3, 1)))
     for i in range(count):
         path = root / "png" / f"{i // FOLDER:04d}" / f"{i:07d}.png"
@@ -40,4 +43,4 @@ def write_sources(root: Path, pictures: Pixels, count: int) -> dict[str, Path]:
     repeated = np.resize(np.arange(DIFFERENT), count)
     array = pictures[:, 0] if pictures.shape[1] == 1 else pictures.transpose(0, 2, 3, 1)
     np.save(root / "pictures.npy", array[repeated])
-    return {"PNG files": root / "png", "PNG in Parquet": root / "pictures.parquet", "pixels in npy": root / "pictures.npy"}
+    return found
