@@ -33,6 +33,7 @@ ABOVE = (
     "service.flags",
     "service.load_command",
     "service.load_model",
+    "service.setting_files",
     "service.settings",
     "service.state",
     "service.store_command",
