@@ -13,13 +13,13 @@ from deploy.ray.models_on_demand import ModelsOnDemand
 from deploy.ray.surroundings import check_store, fitted, read_settings
 from service.app import create_app
 from service.asgi import ASGIApp, Message, Receive, Scope, Send
+from service.environment import trace_exporter
 from service.http.problems import refuse
 from service.observe.logs import log_config
 from service.rest.routes.health import check_device
 from service.server.errors import TooManyConnections
 from service.server.forwarded_headers import ForwardedHeaders
 from service.server.tuning import log_warnings
-from service.settings import trace_exporter
 
 # `service.__main__` has its server add this header to all answers.
 NOSNIFF = (b"x-content-type-options", b"nosniff")

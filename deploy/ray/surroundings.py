@@ -4,8 +4,9 @@ from typing import Any
 
 import ray
 
+from service.environment import trace_exporter
 from service.http.access.keys import read_keys
-from service.settings import Settings, SettingsError, refuse_unknown, require_packages, trace_exporter
+from service.settings import Settings, SettingsError, refuse_unknown, require_packages
 from service.store import POSTGRES
 
 
