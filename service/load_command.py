@@ -118,7 +118,7 @@ def _parquet(
 def _sources(options: argparse.Namespace, model: ServedModel) -> list[Source]:
     """Look at what is to be loaded. Raises LoadError."""
     background, invert, beside = options.background, options.invert, Beside(options.id_column, options.metadata_columns)
-    paths = [path.absolute() for path in options.paths] if options.engine else options.paths  # Others have other directories.
+    paths = _paths(options)
     if model.is_pictures:
         wanted = Inference(model, background=background, invert=invert).preprocessing
         return sources_of(paths, wanted, options.prefix, ParquetColumns(options.picture_column, beside))
@@ -129,6 +129,11 @@ def _sources(options: argparse.Namespace, model: ServedModel) -> list[Source]:
     return row_sources(paths, model.kind, None if beside == Beside() else partial(model.kind.beside, beside=beside))
 
 
+def _paths(options: argparse.Namespace) -> list[Path]:
+    """Return the paths of the command line, such that other machines understand them if they have to."""
+    return [path.expanduser().absolute() for path in options.paths] if options.engine else options.paths
+
+
 def _encoders(settings: Settings, options: argparse.Namespace, worker: Worker, sources: Sequence[Source]) -> Encoders:
     """Return what encodes, and say it. Raises LoadError."""
     count: int | None = options.workers
@@ -137,7 +142,7 @@ def _encoders(settings: Settings, options: argparse.Namespace, worker: Worker, s
         from service.bulk.ray_workers import connect, on_ray  # an extra
 
         print(connect(), flush=True)
-        return partial(on_ray, work, count)
+        return partial(on_ray, work, count, _paths(options))
     if count is None:
         many = sum(source.count for source in sources) >= MANY
         most = GPU_PROCESSES if worker.device.torch_device.type == "cuda" else MOST_PROCESSES

@@ -6,8 +6,10 @@ Ray restarts actors that are lost, and encodes their batches again. They store n
 import asyncio
 import logging
 import pickle
+import platform
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import ray.data
 from ray.exceptions import RayError
 
 from models.readers.left_out import plural
+from models.readers.path_names import shown
 from service.bulk.encoded import Encoded
 from service.bulk.worker import Work, Worker
 from service.operations.load_sources import LoadError, PictureBatch
@@ -29,8 +32,13 @@ PER_GPU = 4
 class RayWorker:
     """An actor of the pool."""
 
-    def __init__(self, work: Work) -> None:
-        """Load the model."""
+    def __init__(self, work: Work, paths: Sequence[Path]) -> None:
+        """Load the model. Raises LoadError, also if this machine lacks one of the paths, below which all pictures are."""
+        if missing := [path for path in paths if not path.exists()]:
+            raise LoadError(
+                f"the machine {platform.node()} has no {shown(missing[0])}: all machines of the cluster need the pictures "
+                "under the same paths"
+            )
         self._runner = asyncio.Runner()
         self._worker = Worker(work)
         self._runner.run(self._worker.start())
@@ -41,15 +49,17 @@ class RayWorker:
         return {"encoded": np.array([_packed(one) for one in found], object)}
 
 
-async def on_ray(work: Work, count: int | None, batches: AsyncIterator[PictureBatch]) -> AsyncGenerator[Encoded]:
+async def on_ray(
+    work: Work, count: int | None, paths: Sequence[Path], batches: AsyncIterator[PictureBatch]
+) -> AsyncGenerator[Encoded]:
     """Yield the results of batches in their order, from so many actors; None: as many as there is room for. Raises LoadError.
 
-    Batches are small: they name files, which all machines must have under the same paths. So all are collected first.
+    Batches are small: they name files, below `paths` on all machines. So all are collected first.
     """
     tasks = [task async for task in _tasks(batches)]
     if not tasks:
         return
-    results = iter(await asyncio.to_thread(_started, work, count, tasks))
+    results = iter(await asyncio.to_thread(_started, work, count, paths, tasks))
     try:
         while (row := await asyncio.to_thread(next, results, None)) is not None:
             for encoded in _unpacked(row["encoded"]):
@@ -71,7 +81,7 @@ def connect() -> str:
     return f"Ray {ray.__version__}: {plural(machines, 'machine')}, {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs"
 
 
-def _started(work: Work, count: int | None, tasks: list[bytes]) -> Iterator[dict[str, Any]]:
+def _started(work: Work, count: int | None, paths: Sequence[Path], tasks: list[bytes]) -> Iterator[dict[str, Any]]:
     """Start the actors, and return what they will have encoded, in order."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -82,7 +92,7 @@ def _started(work: Work, count: int | None, tasks: list[bytes]) -> Iterator[dict
     data = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
     encoded = data.map_batches(
         RayWorker,
-        fn_constructor_args=(work,),
+        fn_constructor_args=(work, paths),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(count or room, len(tasks)))),
         num_cpus=0 if on_gpu else work.threads,
