@@ -30,6 +30,7 @@ from service.settings import SHIPPED_WEIGHTS
 # Progress after each batch.
 COMMAND = "import sys, service.load_command as l; l.LOG_SECONDS = 0; from service.store_command import main; sys.exit(main())"
 SAMPLE_SECONDS = 0.5
+SOURCES = {"png": "", "parquet": ".parquet", "npy": ".npy"}  # the suffixes of what is read
 RAY = {"RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": "200000000"}
 
 
@@ -96,6 +97,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6, help="of each measurement (default: 6)")
     parser.add_argument("--only", nargs="+", default=["files", "collection", "ray"], choices=["files", "collection", "ray"])
+    parser.add_argument(
+        "--sources", nargs="+", default=list(SOURCES), choices=list(SOURCES), help="png, parquet, npy (default: all)"
+    )
     parser.add_argument("--directory", type=Path, help="where the pictures are kept for the next time")
     options = parser.parse_args()
     os.environ["VAE_DEVICE"], os.environ["VAE_THREADS"] = "cpu", "1"
@@ -109,12 +113,16 @@ def main() -> None:
         alone: list[tuple[float, float]] = []
         found: dict[tuple[str, str], list[Measured]] = {}
         for round in range(options.rounds):
+            alone.append(bare(options.model, pictures, options.processes, 1, options.seconds))
+            progress(
+                f"round {round + 1}: encoder alone: {alone[-1][0]:,.0f} pictures/s, {alone[-1][1]:.1f} us of CPU time each"
+            )
             for what, path in sources.items():
-                alone.append(bare(options.model, pictures, options.processes, 1, options.seconds))
                 for into in options.only:
-                    if into == "ray" and path.suffix == ".npy":
+                    if (into == "ray" and path.suffix == ".npy") or path.suffix not in [
+                        SOURCES[name] for name in options.sources
+                    ]:
                         continue
-                    progress(f"round {round + 1}: {what}, {into}")
                     target = (
                         ["--collection", "some"] if into == "collection" else ["--out", str(root / f"{round} {into} {what}")]
                     )
@@ -122,7 +130,9 @@ def main() -> None:
                     flags = [*target, *engine, "--model", options.model, "--workers", str(options.processes), str(path)]
                     own = Path(tempfile.mkdtemp(dir=root, prefix="r"))
                     (own / "ray").mkdir()
-                    found.setdefault((what, into), []).append(measure(flags, own, options.seconds))
+                    one = measure(flags, own, options.seconds)
+                    found.setdefault((what, into), []).append(one)
+                    progress(f"round {round + 1}: {what}, {into}: {one.rate:,.0f} pictures/s, {one.cpu:.1f} us each")
     rate, cpu = (statistics.median(values) for values in zip(*alone, strict=True))
     print(heading("benchmarks.bulk"))
     rows = [[f"encoder alone, {options.processes} processes", f"{rate:,.0f}", "1.00", f"{cpu:.1f}", "1.00", ""]]
