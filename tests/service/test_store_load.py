@@ -188,33 +188,6 @@ def test_a_load_takes_the_model_of_the_collection_under_any_name(
         assert connection.execute("SELECT model FROM collections").fetchall() == [("grey",)]
 
 
-def test_a_load_with_other_options_does_not_go_on(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = write_pictures(setting / "pictures", 5)
-    (folder / "4.png").rename(setting / "4.png")
-    assert load(folder) == 0
-    (setting / "4.png").rename(folder / "4.png")
-    assert load(Path("--invert=yes"), folder) == 1
-    said = capsys.readouterr().err
-    assert "4 of 4 items that are already in 'some', such as '0.png', have other posteriors than they would get now" in said
-    assert "add --replace to encode all of them again" in said
-    assert load(Path("--invert=yes"), Path("--replace"), folder) == 0
-    assert "added 1, replaced 4" in capsys.readouterr().out
-    assert load(Path("--invert=yes"), folder) == 0
-
-
-def test_a_file_names_what_cannot_be_read(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = write_pictures(setting / "pictures", 5)
-    for i in range(20, 35):
-        (folder / f"{i}.png").touch()
-    assert load(folder, Path("--max-corrupt=0.9"), Path(f"--unreadable={setting / 'list'}")) == 0
-    said = capsys.readouterr().out
-    assert f"left out 5 more; {setting / 'list'} has all of them" in said
-    assert said.count(": the file is empty") == 10
-    lines = [orjson.loads(line) for line in (setting / "list").read_bytes().splitlines()]
-    assert [line["id"] for line in lines] == [f"{i}.png" for i in range(20, 35)]
-    assert lines[0] == {"id": "20.png", "place": str(folder / "20.png"), "reason": "the file is empty"}
-
-
 @pytest.mark.parametrize(
     ("flags", "said", "made"),
     [
