@@ -57,3 +57,8 @@ def test_the_smallest_number_of_replicas() -> None:
     assert simulate(MANY, count, 20.0, 20_000).percentile(99) <= 3.0
     assert count == 7 or simulate(MANY, count - 1, 20.0, 20_000).percentile(99) > 3.0
     assert replicas_for(MANY, 20.0, 0.9, 20_000) is None  # less than one batch takes
+
+
+def test_replicas_that_are_idle_may_be_slower() -> None:
+    waking = BatchTimes((1, 64), (1.0, 1.0), (10.0,))
+    assert replicas_for(waking, 20.0, 5.0, 20_000) == 1  # A thousand would all be asleep, and need 11.
