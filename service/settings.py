@@ -102,7 +102,11 @@ class Settings(BaseSettings):
     max_queue_rows: int = Field(
         8192, ge=8, description="pictures or latents that may wait for one operation of a model; more get 429"
     )
-    max_rows: int = Field(4096, ge=1, description="largest number of items in a request; more get 413 or 422")
+    max_rows: int = Field(
+        4096,
+        ge=1,
+        description="largest number of items in a request; more get 413 or 422; unless it is set, at most half of the queue",
+    )
     max_body_bytes: int = Field(64 << 20, ge=1024, description="largest request body in bytes; larger ones get 413")
     max_pixels: int = Field(
         50_000_000,
@@ -249,6 +253,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> "Settings":
+        if "max_rows" not in self.model_fields_set:
+            self.__dict__["max_rows"] = min(self.max_rows, self.max_queue_rows // 2)
         if self.max_queue_rows < max(self.max_batch, self.max_rows):
             raise ValueError(
                 f"max_queue_rows ({self.max_queue_rows}) must be at least max_batch ({self.max_batch}) and max_rows "

@@ -153,6 +153,12 @@ def test_the_queue_holds_the_largest_batch_and_the_largest_request(
             Settings(**bounds)  # type: ignore[arg-type]
 
 
+def test_a_short_queue_has_small_requests_unless_their_size_is_set() -> None:
+    assert Settings().max_rows == 4096
+    assert Settings(max_queue_rows=2048).max_rows == 1024
+    assert Settings(max_queue_rows=2048, max_rows=2048).max_rows == 2048
+
+
 def test_the_largest_body_always_has_room() -> None:
     with pytest.raises(ValidationError, match=r"max_bodies_bytes \(\d+\) must be at least max_body_bytes \(\d+\)"):
         Settings(max_body_bytes=2000, max_bodies_bytes=1999)
