@@ -27,7 +27,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="encode pictures, rows, drawings or texts into a collection, which is created if needed",
         description="Encode pictures, or what the model is about, and add them to a collection, which is created if needed.",
     )
-    loading.add_argument("--collection", required=True, help="name of the collection")
+    into = loading.add_mutually_exclusive_group(required=True)
+    into.add_argument("--collection", help="name of the collection")
+    into.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="instead of a collection, write Parquet files into this directory: id, mu, sigma, metadata",
+    )
     loading.add_argument(
         "--model", help="model that encodes them (default: that of the collection; for a new one VAE_DEFAULT_MODEL)"
     )
@@ -66,6 +73,32 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="columns of a table that become metadata, separated by commas; '*' for all that the model does not take",
     )
     loading.add_argument(
+        "--picture-column", metavar="COLUMN", help="column of Parquet files that has the pictures (default: the only one)"
+    )
+    loading.add_argument(
+        "--rows-per-file",
+        type=_count,
+        default=65536,
+        metavar="N",
+        help="items of each Parquet file of --out; what is not in a file yet is encoded again after a kill (default: 65536)",
+    )
+    loading.add_argument(
+        "--unreadable", type=Path, metavar="FILE", help="write the items that cannot be read to this file, as lines of JSON"
+    )
+    loading.add_argument(
+        "--engine",
+        choices=["ray"],
+        help="encode on the machines of the Ray cluster of RAY_ADDRESS, which must have the files and the models under the "
+        "same paths (default: on this machine)",
+    )
+    loading.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="encoders, each a process with VAE_THREADS threads, or one (default: one for each CPU for many items, at most "
+        "16; for few one in this process; with Ray as many as there is room for)",
+    )
+    loading.add_argument(
         "--replace", action="store_true", help="encode again what is already there, and store it if it has changed"
     )
     loading.add_argument(
@@ -86,8 +119,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="+",
         type=Path,
         metavar="PATH",
-        help="picture, folder of pictures, npz or npy file, or IDX file (the format of MNIST); for models of tables CSV or "
-        "Parquet, of drawings npz, ndjson or a folder of SVG, of texts a file of lines, a folder of texts, or ABC tunes",
+        help="picture, folder of pictures, Parquet file with pictures or folder of such files, npz or npy file, or IDX file "
+        "(the format of MNIST); for models of tables CSV or Parquet, of drawings npz, ndjson or a folder of SVG, of texts a "
+        "file of lines, a folder of texts, or ABC tunes",
     )
     dumping = commands.add_parser(
         "dump",
@@ -137,7 +171,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     indexing.add_argument(
         "--drop", action="store_true", help="drop the approximate indexes, as before a bulk load; searches are exact then"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.command == "load":
+        _check_output(loading, options)
+    return options
+
+
+def _check_output(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the program if flags are for the other output."""
+    only = ("metric", "sigma_weight", "replace", "unreadable") if options.out is not None else ()
+    if wrong := [f"--{name.replace('_', '-')}" for name in only if getattr(options, name)]:
+        parser.error(f"{', '.join(wrong)}: only for collections, not with --out")
 
 
 def _share(text: str) -> float:
@@ -145,6 +189,13 @@ def _share(text: str) -> float:
         if 0 <= (share := float(text)) < 1:
             return share
     raise argparse.ArgumentTypeError(f"must be a number of at least 0 and below 1, not {text!r}")
+
+
+def _count(text: str) -> int:
+    with suppress(ValueError):
+        if (count := int(text)) > 0:
+            return count
+    raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
 
 
 def _columns(text: str) -> tuple[str, ...]:
