@@ -31,7 +31,7 @@ class Forked:
 
     def __init__(self, arguments: Sequence[str], environment: dict[str, str]) -> None:
         self.returncode: int | None = None
-        self._status, theirs = socket.socketpair()
+        self._status, theirs = _socket_pair()
         reader, writer = os.pipe()
         with open(os.devnull, "wb") as nothing, theirs:
             request = json.dumps({"arguments": arguments, "environment": environment}).encode()
@@ -71,10 +71,15 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Make two connected sockets that keep messages apart, however late they are read."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
 @cache
 def _fork_server() -> socket.socket:
     """Start the fork server of this process, with which it ends. Return the socket that takes requests."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = _socket_pair()
     with theirs:
         variables = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONUNBUFFERED"), "1")}
         command = [sys.executable, "-m", "tests.live.fork_server", str(theirs.fileno())]
