@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.live.fork_server import FORKING, ROOT, Forked
+from tests.live.fork_server import FORKING, Forked
+from tests.live.fork_server import ROOT as ROOT
 
 WEIGHTS = ROOT / "models" / "weights"
 LISTENING = re.compile(r"listening on (http://[0-9.]+:\d+)")
