@@ -183,7 +183,7 @@ async def test_narrow_ranges_of_a_range_key_are_measured(database: str, monkeypa
         twin.upsert(numbers)
         command = ["index", "--store", database, "--collection", "digits", "--range-key", "n", "--range-key", "a.b"]
         assert await asyncio.to_thread(main, command) == 0
-        monkeypatch.setattr(search, "MEASURED", 500)
+        monkeypatch.setattr(search, "MEASURED_AT_ONCE", 500)
         found_by = search._Task._found
 
         def noted(task: search._Task, *arguments: Any) -> list[tuple[Any, ...]]:
