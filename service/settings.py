@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         "auto", description="library that computes: torch, onnx (ONNX Runtime, CPU only), or auto (onnx if it is installed)"
     )
     precision: Literal["float32", "tf32", "bf16"] = Field(
-        "float32", description="number format of the engine torch; tf32 needs a GPU"
+        "float32", description="number format of the engine torch; tf32 is refused without a GPU"
     )
     models_dir: Path = Field(SHIPPED_WEIGHTS, description="directory that contains a checkpoint directory for each model")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
