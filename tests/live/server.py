@@ -16,8 +16,9 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.live.fork_server import FORKING, ROOT, Forked
+from tests.live.fork_server import FORKING, Forked
 
+ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "models" / "weights"
 LISTENING = re.compile(r"listening on (http://[0-9.]+:\d+)")
 # far more than a start or an end takes; only a defect gets there
