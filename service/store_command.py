@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _index(settings: Settings, options: argparse.Namespace) -> None:
     if not settings.store.startswith(POSTGRES):
-        raise StoreUnusable("index is for PostgreSQL; a sqlite store has no approximate indexes, its searches are exact")
+        raise StoreUnusable("index is for PostgreSQL; a sqlite store has no HNSW indexes, its searches are exact")
     from service.store.postgres.build_indexes import Wanted, build_indexes  # an extra
 
     half = None if options.numbers is None else options.numbers == "float16"

@@ -10,6 +10,9 @@ from models.preprocess import Background, Invert
 from models.program import add_version_flag, program
 from service.latents.distances import MAX_SIGMA_WEIGHT, METRICS
 
+# Of `index`: the flags for making indexes, and their defaults. PostgreSQL allows 1024 processes beside the first one.
+MAKING = ("numbers", "filter_key", "range_key", "memory", "workers")
+MEMORY, WORKERS, MOST_WORKERS = "1GB", 2, 1025
 NEW = "OUT must be new, empty or an earlier {0}; it may not be this store, nor another one in use. Links are followed."
 
 
@@ -149,7 +152,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     indexing.add_argument(
         "--numbers",
         choices=("float32", "float16"),
-        help="numbers in the indexes; float16 takes half the space (default: those of the index that is there)",
+        help="numbers in the HNSW indexes; float16 takes half the space (default: those of the index that is there)",
     )
     indexing.add_argument(
         "--filter-key",
@@ -166,14 +169,18 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="KEY",
         help="key of the metadata whose numbers filters compare with gt, gte, lt or lte, such as year; may be repeated",
     )
-    indexing.add_argument("--memory", default="1GB", help="maintenance_work_mem while they are made (default: %(default)s)")
-    indexing.add_argument("--workers", type=int, default=2, help="processes that make an index (default: %(default)s)")
+    indexing.add_argument("--memory", help=f"maintenance_work_mem while they are made (default: {MEMORY})")
     indexing.add_argument(
-        "--drop", action="store_true", help="drop the approximate indexes, as before a bulk load; searches are exact then"
+        "--workers", type=_workers, help=f"processes that make an index, 1 to {MOST_WORKERS} (default: {WORKERS})"
+    )
+    indexing.add_argument(
+        "--drop", action="store_true", help="drop the HNSW indexes, as before a bulk load; searches are exact then"
     )
     options = parser.parse_args(arguments)
     if options.command == "load":
         _check_output(loading, options)
+    if options.command == "index":
+        _check_indexing(indexing, options)
     return options
 
 
@@ -182,6 +189,20 @@ def _check_output(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     only = ("metric", "sigma_weight", "replace", "unreadable") if options.out is not None else ()
     if wrong := [f"--{name.replace('_', '-')}" for name in only if getattr(options, name)]:
         parser.error(f"{', '.join(wrong)}: only for collections, not with --out")
+
+
+def _check_indexing(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the program if flags contradict each other; set those that have a default."""
+    if options.drop and (useless := [f"--{name.replace('_', '-')}" for name in MAKING if getattr(options, name)]):
+        parser.error(f"--drop makes no indexes, so it cannot be combined with {', '.join(useless)}; leave one of both out")
+    options.memory, options.workers = options.memory or MEMORY, options.workers or WORKERS
+
+
+def _workers(text: str) -> int:
+    with suppress(ValueError):
+        if 1 <= (count := int(text)) <= MOST_WORKERS:
+            return count
+    raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MOST_WORKERS}, not {text!r}")
 
 
 def _share(text: str) -> float:

@@ -17,7 +17,8 @@ from ray.serve import Application, Deployment
 
 from deploy.ray.replica import Replica
 from deploy.ray.surroundings import read_settings
-from service.settings import Settings, SettingsError
+from service.environment import SettingsError
+from service.settings import Settings
 from service.store import POSTGRES
 
 # Serve counts the requests of a replica, too. It must never be the one who refuses, so that callers get our answers.

@@ -4,9 +4,9 @@ from typing import Any
 
 import ray
 
-from service.environment import trace_exporter
+from service.environment import SettingsError, trace_exporter
 from service.http.access.keys import read_keys
-from service.settings import Settings, SettingsError, refuse_unknown, require_packages
+from service.settings import Settings, refuse_unknown, require_packages
 from service.store import POSTGRES
 
 

@@ -29,19 +29,20 @@ MEMORY_BYTES = 80 << 20  # of each node's object store, which Serve hardly uses
 def main() -> None:
     """Run the cluster until a signal ends it."""
     options = _options()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
-    ports = [free_port() for _ in range(options.nodes)]
-    os.environ.update(environment(ports, options.variable))
-    from ray.cluster_utils import Cluster  # imported late: Ray reads the variables when it is imported
-
+    ports = [options.port or free_port(), *(free_port() for _ in range(options.nodes - 1))]
     with tempfile.TemporaryDirectory(prefix="vae-ray-") as name:
-        head = {"num_cpus": options.cpus, "object_store_memory": MEMORY_BYTES, "include_dashboard": False, "temp_dir": name}
+        os.environ.update(environment(ports, name, options.variable))
+        from ray.cluster_utils import Cluster  # imported late: Ray reads the variables when it is imported
+
+        (Path(name) / "ray").mkdir()
+        head = {"num_cpus": options.cpus, "object_store_memory": MEMORY_BYTES, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         run = None
         try:
             for _ in range(options.nodes - 1):
                 cluster.add_node(num_cpus=options.cpus, object_store_memory=MEMORY_BYTES)
+            for number in (signal.SIGTERM, signal.SIGINT):  # instead of Ray's handlers, which would end the nodes first
+                signal.signal(number, lambda *_: sys.exit(0))
             path = Path(name) / "serve.yaml"
             path.write_text(yaml.safe_dump(configuration(options, ports[0], Path(name))))
             serve = Path(sys.executable).with_name("serve")
@@ -64,6 +65,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.ray.two_nodes", description=__doc__)
     parser.add_argument("--nodes", type=int, default=2, help="number of nodes")
+    parser.add_argument("--port", type=int, default=0, help="port of the first node; 0: a free one")
     parser.add_argument("--cpus", type=int, default=4, help="processors that each node says it has")
     parser.add_argument("--replicas", type=int, default=2, help="least number of replicas")
     parser.add_argument("--most-replicas", type=int, default=4, help="largest number of replicas")
@@ -77,11 +79,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def environment(ports: list[int], variables: list[str]) -> dict[str, str]:
-    """Return variables for all processes of the cluster."""
+def environment(ports: list[int], directory: str, variables: list[str]) -> dict[str, str]:
+    """Return variables for all processes of the cluster, whose files lie in the directory."""
     return {
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers
+        "RAY_TMPDIR": directory,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.ray.proxy:model_middleware",
