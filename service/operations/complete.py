@@ -1,6 +1,6 @@
 """Begun sequences -> seeded continuations of each. Knows nothing of HTTP."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,16 +26,10 @@ class TooLong(Exception):
     """A beginning that is longer than what is asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Continued:
-    """The continuations of N beginnings, n each, with what was begun."""
+async def complete(pipeline: Pipeline, inference: Inference, items: RawItems, n: int) -> NDArray[Any]:
+    """Return n continuations of each of N items, (N n, T, ...): those of the first item come first.
 
-    data: NDArray[Any]  # (N n, T, ...), those of the first beginning first
-    begun: NDArray[Any]  # (N, T, ...)
-
-
-async def complete(pipeline: Pipeline, inference: Inference, items: RawItems, n: int) -> Continued:
-    """Return n continuations of each item, each from a latent drawn from the posterior of what was begun.
+    Each is made of a latent that is drawn from the posterior of what was begun.
 
     `inference.stepping` says how steps are chosen, and its seed is also that of the latents. All continuations are admitted
     before anything is computed. Raises NotSequences, TooLong, BadInput, BatcherError.
@@ -53,7 +47,8 @@ async def complete(pipeline: Pipeline, inference: Inference, items: RawItems, n:
         noise = (np.arange(count)[:, None] * MOST + np.arange(n)).ravel()
         inference.stepping = replace(stepping, begun=np.repeat(begun, n, 0), items=noise)
         made = await decode(z)
-    return Continued(await pipeline.data(made, inference), begun)
+    _warn_of_nothing_added(begun, made, n, inference)
+    return await pipeline.data(made, inference)
 
 
 def _check_lengths(begun: NDArray[Any], inference: Inference) -> None:
@@ -70,3 +65,15 @@ def _check_lengths(begun: NDArray[Any], inference: Inference) -> None:
         if length == most:
             what = f"max_length={most}" if most < longest else f"the {longest} steps of {model.name!r}"
             inference.warnings.add(item, "no_room", f"the beginning fills {what}, so nothing is added")
+
+
+def _warn_of_nothing_added(begun: NDArray[Any], made: NDArray[Any], n: int, inference: Inference) -> None:
+    """Warn of beginnings with room that the model ended at once, in some of their n continuations or in all."""
+    kind = inference.model.kind
+    lengths, longer = kind.step_counts(begun), kind.step_counts(made).reshape(len(begun), n)
+    full = {warning.item for warning in inference.warnings.found if warning.code == "no_room"}
+    for item, count in enumerate((longer <= lengths[:, None]).sum(1).tolist()):
+        if count and item not in full:
+            which = "the continuation adds" if n == 1 else f"{count} of the {n} continuations add"
+            detail = f"{which} nothing, because the model ended at once; try another seed, or a higher temperature"
+            inference.warnings.add(item, "nothing_added", detail)

@@ -47,13 +47,13 @@ async def complete(service: Service, call: Call) -> Answer:
 
     def render() -> Answer:
         if form != "json":
-            return items_answer(made.data, form, inference, parameters, headers=headers, scale=scale)
+            return items_answer(made, form, inference, parameters, headers=headers, scale=scale)
         wire = wire_of(model)
-        flat, n = wire.json(model, made.data), parameters.n
+        flat, n = wire.json(model, made), parameters.n
         fields: dict[str, Any] = {wire.many: [flat[i : i + n] for i in range(0, len(flat), n)], **seed}
         return answer(json_bytes({"model": model.name, **fields, **warnings_of(inference)}), form, inference, headers)
 
-    return await service.pipeline.offload(cost_of(inference, made.data, form, parameters.view, scale), partial(render))
+    return await service.pipeline.offload(cost_of(inference, made, form, parameters.view, scale), partial(render))
 
 
 add(

@@ -168,3 +168,20 @@ async def test_drawing_pictures_ends_at_the_deadline(app: FastAPI) -> None:
     model = app.state.service.pipeline.catalog.get("penguins")
     with pytest.raises(DeadlineExceeded, match="while pictures were drawn"):
         wire_of(model).pictures(Inference(model, time.monotonic() - 1), model.kind.example)
+
+
+@pytest.mark.parametrize("model", SEQUENCES)
+async def test_continuations_that_add_nothing_are_told(client: httpx.AsyncClient, model: str) -> None:
+    about = BY_MODEL[model]
+    begun = {"strokes": [TRIANGLE, TRIANGLE[:2]], "lines": ["the digits", "of 28 by 28 bits", "th"]}[model]
+    path = f"/complete?model={model}&seed=1&temperature=1&n=16"
+    answer = (await client.post(path, json={about.many: begun})).json()
+    same = [sum(len(one) == len(start) for one in some) for start, some in zip(begun, answer[about.many], strict=True)]
+    assert 0 < max(same) < 16
+    told = {warning["item"]: warning["detail"] for warning in answer["warnings"] if warning["code"] == "nothing_added"}
+    assert {item: text.split(", because")[0] for item, text in told.items()} == {
+        item: f"{count} of the 16 continuations add nothing" for item, count in enumerate(same) if count
+    }
+    media = {"strokes": "image/svg+xml", "lines": "text/plain"}[model]
+    other = await client.post(path, json={about.many: begun}, headers={"accept": media})
+    assert other.headers["x-warnings"] == str(len(answer["warnings"]))
