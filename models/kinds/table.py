@@ -124,7 +124,8 @@ class Columns:
     ) -> list[FileRow]:
         """Return the rows of CSV, the first `most` at most. Delimiter, names and decimal commas are found as in training.
 
-        A row has up to `most_characters`; `beside` are further columns, whose texts it keeps. Raises BadRow, BadCsv.
+        A row has up to `most_characters`. It keeps the texts of the columns `beside`, by default of those that the model
+        ignores. Raises BadRow, BadCsv.
         """
         rest = iter(lines)
         start = list(islice(rest, LOOKED_AT))
@@ -137,9 +138,10 @@ class Columns:
         if not has_names(first[1]) and (numbered := column_names([""] * len(names)))[0] in self.numbers.keys() | self._ignored:
             names, found = numbered, chain([first], found)
         places = [self._place(name) for name in names]
-        more = [] if beside is None else beside.chosen(names, self.numbers)
+        ignored = [name for name, k in zip(names, places, strict=True) if k is None and self._is_ignored(name)]
+        more = ignored if beside is None else beside.chosen(names, self.numbers)
         for name, k in zip(names, places, strict=True):
-            if k is None and name not in more and not self._is_ignored(name):
+            if k is None and name not in more and name not in ignored:
                 raise BadRow(self._unknown(name))
         taken = [(at, self.names[k], self.columns[k].type == "number") for at, k in enumerate(places) if k is not None]
         rows = list[FileRow]()
@@ -167,17 +169,21 @@ class Columns:
                 one[column.name] = column.exact(cell) if of_file else cell
         return found
 
-    def csv_of(self, rows: Rows, sent: Sequence[Mapping[str, object]] = ()) -> str:
-        """Return rows as CSV with a header, commas between the cells, and "" for NaN. `sent`: see `items`."""
+    def csv_of(self, rows: Rows, sent: Sequence[Mapping[str, object]] = (), beside: Sequence[Mapping[str, str]] = ()) -> str:
+        """Return rows as CSV with a header, commas between the cells, and "" for NaN. `sent`: see `items`.
+
+        `beside`: the texts of further columns of each row, by name. They come first, such as an id.
+        """
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(self.names)
+        more = dict.fromkeys(name for texts in beside for name in texts)
+        writer.writerow([*more, *self.names])
         for i, row in enumerate(np.asarray(rows, np.float64).tolist()):
             texts = {column.name: column.text_of(entry) for column, entry in zip(self.columns, row, strict=True)}
             for column, cell in self._given(sent[i]) if i < len(sent) else ():
                 if not isinstance(cell, bool):
                     texts[column.name] = repr(cell) if isinstance(cell, float) and column.type == "number" else _text(cell)
-            writer.writerow(texts.values())
+            writer.writerow([*(beside[i].get(name, "") for name in more), *texts.values()])
         return out.getvalue()
 
     def remarks(self, rows: Rows, sent: Sequence[Mapping[str, object]] = ()) -> list[str]:

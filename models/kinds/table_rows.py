@@ -19,7 +19,7 @@ class BadRow(ValueError):
 class FileRow(dict[str, str]):
     """A row of a file: the cells that the model takes, as text with decimal points. `line` is the number of its last line.
 
-    `beside` has the texts of further columns by name.
+    `beside` has the texts of further columns by name: those that were asked for, or else those that the model ignores.
     """
 
     line = 0

@@ -64,12 +64,12 @@ class RowsWire(Wire):
     ) -> tuple[NDArray[Any], dict[str, Any]]:
         spec: Columns = model.manifest.preprocessing
         filled = {"filled": [[spec.names[k] for k in np.flatnonzero(row).tolist()] for row in np.isnan(originals)]}
-        if whole:
-            return data, filled
-        rows = fill(originals, data)
-        if form == "json":
-            return _objects(spec.items(rows, items.raw)), filled
-        return (_objects([spec.csv_of(rows, items.raw)]) if form == "csv" else rows), filled
+        rows = data if whole else fill(originals, data)
+        sent = () if whole else items.raw
+        if form == "csv":
+            beside = [item.beside for item in items.raw if isinstance(item, FileRow)]
+            return _objects([spec.csv_of(rows, sent, beside)]), filled
+        return (_objects(spec.items(rows, sent)) if form == "json" else rows), filled
 
     def json(self, model: ServedModel, data: NDArray[Any]) -> list[Any]:
         if data.dtype == object:  # made by `reconstructed`

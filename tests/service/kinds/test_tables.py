@@ -70,6 +70,27 @@ async def test_cells_that_were_sent_are_answered_exactly(client: httpx.AsyncClie
         assert (await client.post(path, json={"rows": [row]})).status_code == 200
 
 
+async def test_a_filled_csv_keeps_the_columns_that_the_model_ignores(client: httpx.AsyncClient) -> None:
+    text = 'tag,species,sex,note\n007,Adelie,NA,"seen, twice"\nx8,,male,\n'
+    for more in ("", "&cells=all"):
+        answer = await client.post(f"/reconstruct?{PENGUINS}&format=csv{more}", content=text, headers=CSV)
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert list(rows[0]) == ["tag", "note", *ADELIE]
+        assert [(row["tag"], row["note"]) for row in rows] == [("007", "seen, twice"), ("x8", "")]
+        assert all(row[name] for row in rows for name in ADELIE)
+    other = f"sex,tag\nmale,{'9' * 30}\n"
+    files = [("rows", ("a.csv", text)), ("rows", ("b.csv", other)), ("rows", ("c.csv", TEXT))]
+    answer = await client.post(f"/reconstruct?{PENGUINS}&format=csv", files=files)
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [(row["tag"], row["note"]) for row in rows] == [("007", "seen, twice"), ("x8", ""), ("9" * 30, ""), ("", "")]
+    drawn = await client.post(f"/reconstruct?{PENGUINS}&format=csv", content=TEXT, headers=CSV)
+    assert drawn.text.splitlines()[0] == ",".join(ADELIE)
+    in_json = await client.post(f"/reconstruct?{PENGUINS}", content=text, headers=CSV)
+    assert list(in_json.json()["rows"][0]) == list(ADELIE)
+    wrong = await client.post(f"/reconstruct?{PENGUINS}&format=csv", content=text.replace("tag", "tags"), headers=CSV)
+    assert (wrong.status_code, "unknown column 'tags'" in wrong.json()["detail"]) == (422, True)
+
+
 async def test_files_of_spreadsheets_are_read_as_in_training(client: httpx.AsyncClient) -> None:
     wanted = (await client.post(f"/encode?{PENGUINS}", json={"row": {"species": "Adelie", "bill_length_mm": 39.5}})).json()
     text = "species;bill_length_mm\r\nAdelie;39,5\r\n"
