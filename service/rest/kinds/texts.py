@@ -12,10 +12,11 @@ from service.json_types import json_type
 from service.rest.bodies import Body
 from service.rest.kinds.wire import Wire
 from service.rest.negotiation import Format
+from service.rest.parameters import BadParameter
 
 
 class TextsWire(Wire):
-    """Texts travel as strings, and as plain text in UTF-8, a blank line between two."""
+    """Texts travel as strings, and as plain text in UTF-8, an empty line between two."""
 
     many: ClassVar[str] = "texts"
     things: ClassVar[str] = "texts"
@@ -36,14 +37,27 @@ class TextsWire(Wire):
         return found
 
     def file(self, model: ServedModel, data: NDArray[Any], form: Format) -> bytes:
-        texts = [f"{text.rstrip()}\n" for text in self.json(model, data)]
-        return "\n".join(texts).encode()
+        texts = [text.rstrip() for text in self.json(model, data)]
+        if len(texts) > 1:
+            _check_separable(texts)
+        return "\n".join(f"{text}\n" for text in texts).encode()
 
     def read_text(self, model: ServedModel, body: Body) -> RawItems:
         return RawItems([_text(body.raw)], alone=True)
 
     def read_files(self, model: ServedModel, body: Body, files: Sequence[bytes]) -> RawItems:
         return RawItems([_text(file, item) for item, file in enumerate(files)])
+
+
+def _check_separable(texts: Sequence[str]) -> None:
+    """Raise BadParameter if an empty line does not tell where a text ends and the next one begins."""
+    for item, text in enumerate(texts):
+        if not all(line.rstrip("\r") for line in text.split("\n")):
+            found = "has an empty line" if text else "is empty"
+            raise BadParameter(
+                f"as plain text, an empty line would stand between two texts, but text {item} of {len(texts)} {found} itself: "
+                "ask for format=json, or for one text at a time"
+            )
 
 
 def _text(data: bytes, item: int | None = None) -> str:

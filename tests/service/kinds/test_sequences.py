@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from service.engine.errors import DeadlineExceeded
 from service.inference.inference import Inference
 from service.rest.kinds import wire, wire_of
+from service.rest.kinds.texts import TextsWire
 from tests.service.kinds.kind_requests import BY_MODEL, SQUARE, TRIANGLE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -116,6 +117,25 @@ async def test_plain_text_in_and_out(client: httpx.AsyncClient) -> None:
     unknown = await client.post("/encode?model=lines", json={"texts": ["a", "ß"]})
     assert (unknown.status_code, unknown.json()["item"]) == (422, 1)
     assert "the character 'ß' (U+00DF)" in unknown.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("odd", "found"), [("a\n\nb", "has an empty line"), ("\na", "has an empty line"), (" \n", "is empty")]
+)
+async def test_texts_that_an_empty_line_does_not_separate_are_refused(
+    client: httpx.AsyncClient, odd: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ["a\nb \n", odd]  # No text of this model has more than one line.
+    monkeypatch.setattr(TextsWire, "json", lambda wire, model, data: made[-len(data) :])
+    refused = await client.get("/sample?model=lines&n=2&format=txt")
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_parameter")
+    assert f"text 1 of 2 {found} itself: ask for format=json" in refused.json()["detail"]
+    alone = await client.get("/sample?model=lines&n=1&format=txt")
+    assert (alone.status_code, alone.text) == (200, f"{odd.rstrip()}\n")
+    assert (await client.get("/sample?model=lines&n=2")).json()["texts"] == made
+    made[1] = "c \n \nd"  # A line of spaces is not empty.
+    separated = await client.get("/sample?model=lines&n=2", headers={"accept": "text/plain"})
+    assert separated.text == "a\nb\n\nc \n \nd\n"
 
 
 async def test_the_page_has_continuations_and_its_example_works(client: httpx.AsyncClient) -> None:
