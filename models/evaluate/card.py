@@ -45,6 +45,13 @@ SOURCES = {
         "of the Liberated Pixel Cup (lpc.opengameart.org), CC BY-SA 3.0 and GPL 3.0."
     ),
 }
+# What no file says of the run whose weights a model started from, by the first digits of the digest of these weights.
+UNRECORDED = {
+    "45fe0d372177": (
+        "That run was stopped in the 15th of its 16 epochs, and its best weights, those of the 14th, were taken; the first "
+        "command below runs all 16, so that it may give others"
+    ),
+}
 # Maps a key of the protocol in metrics.json to its name in the card.
 EXPLAINED = {
     "knn_accuracy": "5-NN",
@@ -174,7 +181,9 @@ def description(manifest: Manifest) -> list[str]:
     if constant := constant_part(manifest):
         found.append(f"{constant}.")
     if isinstance(start := data.get("init_from"), dict):
-        found.append(f"Started from the weights of `{start.get('path')}`, digest {str(start.get('digest'))[:12]}.")
+        digest = str(start.get("digest"))[:12]
+        more = f" {UNRECORDED[digest]}." if digest in UNRECORDED else ""
+        found.append(f"Started from the weights of `{start.get('path')}`, digest {digest}.{more}")
     if isinstance(longer := data.get("lengthened"), dict):
         found.append(f"Continued, so that the command below alone gives other weights: {longer.get('schedule')}.")
     if sigma := told_sigma(data, kind):
