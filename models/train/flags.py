@@ -107,7 +107,9 @@ def _add_data(add: Add) -> None:
 
 
 def _add_model(add: Add) -> None:
-    add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture of encoder and decoder")
+    add("--arch", choices=sorted(ARCHITECTURES), default="conv",
+        help="architecture of encoder and decoder: for pictures conv (default), residual, mlp or gated; for tables only "
+        "table, for drawings and texts only lstm")
     add("--latent-dim", type=whole(1, MAX_WIDTH), metavar="N",
         help="number of latent dimensions (default for pictures: a short trial with 128 counts those that matter; a "
         "quarter more, or twice as many after fewer than 200 steps, rounded up to a multiple of 8; 20 for runs of fewer "
@@ -121,7 +123,9 @@ def _add_model(add: Add) -> None:
         help="activation function (default: relu for mlp, silu for conv, residual and table; gated and lstm have their own)")
     add("--dropout", type=share, default=0.0, metavar="SHARE", help="probability that a hidden unit is dropped (mlp)")
     add("--likelihood", choices=sorted(LIKELIHOODS),
-        help="distribution of pixels, p(x given z) (default: bernoulli for pictures that are nearly binary, else gaussian)")
+        help="distribution of the data, p(x given z): of pixels bernoulli, continuous_bernoulli or gaussian (default: "
+        "bernoulli for pictures that are nearly binary, else gaussian); for tables only columns, for drawings mixture, for "
+        "texts categorical")
     add("--sigma", type=sigma, default="optimal", metavar="NUMBER|learned|optimal",
         help="standard deviation of the pixels with --likelihood gaussian: a number from 1/255 to 1000 (pixels are from 0 to "
         "1), learned, or optimal, the RMSE of each batch (default: %(default)s)")

@@ -62,7 +62,8 @@ class PictureTraining(Training):
         add("--invert", choices=get_args(Invert), default="no",
             help="swap dark and light: yes, in all pictures; auto, in those whose border contradicts most others")
         add("--max-corrupt", type=share, default=0.01, metavar="SHARE",
-            help="largest share of a folder's files that may be unreadable (one always may)")
+            help="largest share of a folder's files that may be unreadable, or of the lines of a CSV file that may have too "
+            "few or too many cells (one always may)")
     # fmt: on
 
     def options(self, args: argparse.Namespace) -> ReadOptions:

@@ -8,6 +8,7 @@ import pytest
 
 from models.evaluate.__main__ import build_parser as evaluation
 from models.evaluate.commands import train_command
+from models.kinds import KINDS
 from models.train.__main__ import main
 from models.train.arguments import parse
 from models.train.flags import build_parser as training
@@ -130,3 +131,11 @@ def test_no_run_to_continue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     wanted = f"error: there is no run to continue in {out} (no run/state.safetensors). To start a new run there, leave out"
     assert wanted in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_the_help_of_shared_flags_names_what_each_kind_takes() -> None:
+    told = {option: action.help or "" for action in training()._actions for option in action.option_strings}
+    for kind in KINDS.values():
+        assert all(name in told["--arch"] for name in kind.nets), kind.name
+        assert all(name in told["--likelihood"] for name in kind.likelihoods), kind.name
+    assert "CSV" in told["--max-corrupt"]
