@@ -2,13 +2,19 @@
 
 import json
 import re
+import sys
+from collections.abc import Mapping
 
 import pytest
 import torch
 
+from models.data.sources import SOURCES
 from models.evaluate import __main__ as evaluate
+from models.kinds import KINDS
 from models.train import arguments
 from service import store_flags
+from service.rest.data_keys import ONE_OF
+from service.rest.kinds import WIRES
 from service.settings import Settings
 from tests.documents import DOCUMENTS, README, blocks, shell
 from tests.live.server import ROOT
@@ -38,6 +44,24 @@ def test_commands_parse() -> None:
         store_flags.parse(words)
     for words in arguments_of("models.evaluate"):
         evaluate.build_parser().parse_args(words)
+
+
+def test_the_registries_of_kinds_are_those_of_the_documents() -> None:
+    """Each has all kinds, and no other dictionary of the packages does."""
+    text = DOCUMENTS["docs/kinds.md"].partition("## Add a kind")[2]
+    named = {(module.removesuffix(".py").removesuffix("/__init__"), name) for name, module in re.findall(
+        r"in `([A-Z_]+)` of\s+`((?:models|service)/[\w/]+\.py)`", text)}  # fmt: skip
+    assert len(named) == 7
+    by_kind = set[tuple[str, str]]()
+    for name, module in sys.modules.items():
+        if name.partition(".")[0] in ("models", "service"):
+            for attribute, value in vars(module).items():
+                if isinstance(value, Mapping) and set(value) == set(KINDS):
+                    by_kind.add((name.replace(".", "/"), attribute))
+    assert {registry for registry in named if registry[1] not in ("SOURCES", "ONE_OF")} <= by_kind
+    assert {attribute for _, attribute in by_kind} == {"KINDS", "TRAINING", "MEASURING", "SERVED_KINDS", "WIRES"}
+    assert {source.kind for source in SOURCES.values()} == set(KINDS)
+    assert {wire.many for wire in WIRES.values()} == set(ONE_OF)
 
 
 def test_readme_is_short() -> None:

@@ -76,3 +76,14 @@ async def test_files_of_data_are_refused(client: httpx.AsyncClient) -> None:
 async def test_of_pictures_it_changes_nothing(client: httpx.AsyncClient, form: str) -> None:
     path = f"/sample?model=grey&n=3&seed=4&format={form}"
     assert (await ok(client, "GET", path + VIEW)).content == (await ok(client, "GET", path)).content
+
+
+@of_each_kind
+async def test_paths_and_traversals_of_every_kind_are_animated(client: httpx.AsyncClient, about: About) -> None:
+    ends = {"start": {about.one: about.items[0]}, "end": {about.one: about.items[1]}, "steps": 3}
+    for path, body in (("/interpolate", ends), ("/traverse", {about.one: about.items[0], "steps": 3})):
+        for form in ("webp", "gif"):
+            answer = await client.post(f"{path}?model={about.model}&format={form}", json=body)
+            assert (answer.status_code, answer.headers["content-type"]) == (200, f"image/{form}"), answer.text
+    refused = await client.post(f"/reconstruct?model={about.model}&format=webp", json={about.one: about.items[0]})
+    assert refused.status_code == 422
