@@ -19,6 +19,7 @@ from models.calibration import MOST_LATENTS, Calibration, rounded, smallest_p
 from models.checkpoint import Checkpoint
 from models.condition import blocks, in_turn
 from models.data import Items, Splits, class_names, rows_of
+from models.evaluate import among_others
 from models.evaluate.kinds import measuring_for
 from models.evaluate.measure import training_choice
 from models.evaluate.strangers import auroc, uniformity
@@ -246,7 +247,7 @@ def choose_default(
     found = {}
     for names in possible:
         if names == fixed or (set(names) & set(LATENT_SCORES) and set(names) & set(others)):
-            known = -smallest(held_out, usual, names)
+            known = -among_others.smallest(usual, names)
             each = [auroc(known, -smallest(held_out, values, names)) for values in made.values()]
             found[names] = sum(each) / len(each)
     order = sorted(found, key=lambda names: (-round(found[names], 4), len(names)))
@@ -271,7 +272,7 @@ def aurocs(
     calibration: Calibration, usual: Mapping[str, Array], kinds: Mapping[str, Mapping[str, Array]]
 ) -> dict[str, dict[str, float]]:
     """Return how well each score, and the overall p-value, separates each kind of stranger from held-out pictures."""
-    known = p_values(calibration, usual)
+    known = among_others.p_values(usual, calibration.default)
     found = {"p_value": {kind: auroc(-known, -p_values(calibration, values)) for kind, values in kinds.items()}}
     for name in usual:
         found[name] = {kind: auroc(usual[name], values[name]) for kind, values in kinds.items()}
