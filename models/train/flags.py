@@ -99,8 +99,9 @@ def _add_data(add: Add) -> None:
     for training in TRAINING.values():
         training.add_flags(add)
     add("--validation", type=share, metavar="SHARE",
-        help="share of the training pictures held out to choose the best weights, unless the data have a validation split; "
-        "one picture at least, also with 0 (default: 0.05; blocks and groups as many as for the test, 0.1, of several groups)")
+        help="share of the training items held out to choose the best weights, unless the data have a validation split; one "
+        "at least, also with 0 (default: 0.05, of tables with fewer than 2,000 rows 100 rows, but at most a fifth; blocks and "
+        "groups as many as for the test, 0.1, of several groups)")
     add("--validation-split", choices=HOLD_OUT, default="random",
         help="what is held out for validation, and for the test where the data have no such split: random pictures; blocks of "
         "neighbours, for videos and other sequences; whole groups, from sub-folders or the array `groups`")

@@ -44,7 +44,10 @@ def flags_of(args: argparse.Namespace) -> dict[str, Any]:
         flags["binarize"] = manifest.data["binarize"]
     training = training_for(args.data)
     if is_own(args.data) and training.kind.name == model.kind:
-        flags |= training.init_flags(manifest)
+        own = training.init_flags(manifest)
+        if manifest.data.get("name") != args.data:  # Other items are held out anew.
+            own.pop("validation", None)
+        flags |= own
     return flags
 
 

@@ -52,8 +52,6 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
     The data set's own validation split is used where it has one; otherwise a share of the training items is held out.
     With --resume they must be the same as before. Raises DataError, ResumeError.
     """
-    if args.validation is None and args.validation_split == "random":
-        args.validation = SHARES["random"]  # Blocks and groups have more than a share: there are enough of them.
     training_kind = training_for(args.data)
     kind = training_kind.kind
     check_out(args.out, args.data)
@@ -82,6 +80,13 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
     if args.resume:
         check_data(args.out, args.data, data)
     own, lines = is_own(args.data), list[str]()
+    if args.validation is None and args.validation_split == "random":  # Blocks and groups have more than a share.
+        args.validation, why = SHARES["random"], ""
+        if splits.validation is None:
+            args.validation, why = training_kind.validation_share(len(items))
+        if why:
+            held = f"{100 * args.validation:g} % of {plural(len(items), kind.noun, kind.many)}"
+            lines.append(f"validation: {held}, {why} (--validation SHARE chooses otherwise)")
     if splits.validation is None:
         if args.validation_split == "group" and items.groups is None and not own:
             raise DataError(f"--validation-split group, but {args.data} has no groups: choose random or blocks")

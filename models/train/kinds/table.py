@@ -25,6 +25,9 @@ LEAST_LATENTS, MOST_LATENTS = 4, 32
 # Small tables get many epochs, so that there are enough steps.
 EPOCHS, LEAST_STEPS = 50, 4000
 BATCH, SMALL_BATCH, SMALL_TABLE = 128, 32, 5000
+# So many rows are held out for validation, if they are at most that share: fewer choose the best weights badly, and p-values
+# down to 0.01 need 99.
+ENOUGH_HELD_OUT, LARGEST_SHARE = 100, 0.2
 CHECKS = 100  # The validation split is measured about so many times.
 
 
@@ -73,6 +76,14 @@ class TableTraining(Training):
             validation=training.get("validation"),
         )
 
+    def validation_share(self, count: int) -> tuple[float, str]:
+        usual, why = super().validation_share(count)
+        enough = min(LARGEST_SHARE, math.ceil(1000 * ENOUGH_HELD_OUT / count) / 1000)
+        if enough <= usual:
+            return usual, why
+        few = plural(round(usual * count), "row")
+        return enough, f"because {100 * usual:g} % would be {few}, too few to choose weights and to calibrate scores by"
+
     def choose(self, args: argparse.Namespace, rows: Tensor, resumed: bool) -> dict[str, str]:
         reasons, (count, columns) = {}, rows.shape
         if resumed:
@@ -114,8 +125,12 @@ class TableTraining(Training):
         }
 
     def init_flags(self, manifest: Manifest) -> dict[str, Any]:
-        options = manifest.model.arch_options
-        return {"drop_cells": options["drop_cells"]} if "drop_cells" in options else {}
+        options, training = manifest.model.arch_options, recorded_training(manifest)
+        return {
+            **({"drop_cells": options["drop_cells"]} if "drop_cells" in options else {}),
+            # The same rows must be held out in all stages.
+            **({"validation": training["validation"]} if "validation" in training else {}),
+        }
 
     def size(self, shape: Shape) -> str:
         return plural(shape[0], "column")

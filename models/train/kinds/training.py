@@ -14,6 +14,7 @@ from torch import Tensor
 from models.checkpoint import Manifest
 from models.data.items import Splits
 from models.kinds.kind import Kind, Shape
+from models.readers.holding_out import SHARES
 from models.readers.read_options import ReadOptions
 from models.train.training_error import TrainingError
 from models.vae import VAE
@@ -67,6 +68,10 @@ class Training(ABC):
 
     def check_data(self, args: argparse.Namespace, splits: Splits) -> None:  # noqa: B027
         """Raise DataError if the data contradict the flags."""
+
+    def validation_share(self, count: int) -> tuple[float, str]:
+        """Return which share of `count` items is held out at random by default, and why, if not as for other kinds."""
+        return SHARES["random"], ""
 
     def preprocessing(self, args: argparse.Namespace, shape: Shape) -> Any:
         """Return the preprocessing of data that were rows already. Raises ValueError if this kind has none."""

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from models.checkpoint import WEIGHTS, read
+from models.evaluate.commands import train_command
 from models.kinds.table import Columns
 from models.train.__main__ import main
+from models.train.kinds import TRAINING
 from models.train.run import Run
 
 FEW = ["--preset", "table", "--epochs", "3", "--hidden", "16", "--device", "cpu", "--no-fit-prior"]
@@ -68,6 +70,33 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(penguins: Path, tmp_path: Pa
     assert (tmp_path / "half" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
 
 
+def test_small_tables_hold_out_more_rows_and_say_so(
+    penguins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "validation: 20 % of 310 rows, because 5 % would be 16 rows, too few to choose weights and to calibrate scores by"
+    assert main(flags(penguins, tmp_path / "new")) == 0
+    told = capsys.readouterr().out
+    assert line in told
+    assert "rows: 248 to train on, 62 for validation, 34 for the test" in told
+    data = read(tmp_path / "new").manifest.data
+    assert data["training"]["validation"] == 0.2
+    assert any(recorded.startswith(line) for recorded in data["summary"])
+    assert " --validation 0.2 " in train_command(tmp_path, data["training"])
+    assert main(flags(penguins, tmp_path / "asked", "--validation", "0.05")) == 0  # as runs recorded that were started before
+    assert main(["--out", str(tmp_path / "asked"), "--resume", "--epochs", "4"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("rows: 294 to train on, 16 for validation") == 2
+    assert "too few" not in told
+    assert read(tmp_path / "asked").manifest.data["training"]["validation"] == 0.05
+
+
+def test_the_validation_share_of_each_kind() -> None:
+    wanted = {100: 0.2, 500: 0.2, 501: 0.2, 1000: 0.1, 1999: 0.051, 2000: 0.05, 10**6: 0.05}
+    assert {count: TRAINING["table"].validation_share(count)[0] for count in wanted} == wanted
+    assert {TRAINING[kind].validation_share(100) for kind in ("picture", "strokes", "text")} == {(0.05, "")}
+    assert TRAINING["table"].validation_share(2000)[1] == ""
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -102,6 +131,16 @@ def test_a_run_from_other_weights_takes_their_columns(penguins: Path, tmp_path: 
     )
     first, then = read(tmp_path / "first").manifest, read(tmp_path / "next").manifest
     assert then.preprocessing == first.preprocessing
+
+
+def test_all_stages_of_a_training_hold_out_the_same_rows(penguins: Path, tmp_path: Path) -> None:
+    assert main(flags(penguins, tmp_path / "first", "--validation", "0.05")) == 0
+    assert main(flags(penguins, tmp_path / "next", "--init-from", str(tmp_path / "first"))) == 0
+    assert read(tmp_path / "next").manifest.data["training"]["validation"] == 0.05
+    some = tmp_path / "some.csv"
+    some.write_text("\n".join(penguins.read_text().splitlines()[:200]) + "\n")
+    assert main(flags(some, tmp_path / "other", "--init-from", str(tmp_path / "first"))) == 0
+    assert read(tmp_path / "other").manifest.data["training"]["validation"] == 0.2
 
 
 @pytest.mark.parametrize(
