@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 Rows = NDArray[np.float32]  # (N, T, 3)
 END = 2
 MOST_POINTS = 10_000
-# Uniform numbers of a generated point: component of the mixture, dx, dy, end of the stroke, end of the drawing.
-NOISE = 5
 # Coordinates are answered in steps of at most this share of the scale.
 FINEST = 1 / 500
 

@@ -24,8 +24,6 @@ END = 0
 MOST_STEPS = 10_000
 MOST_TOKENS = 30_000  # rows are int16
 BYTES = "bytes"
-# Uniform numbers of a generated token.
-NOISE = 1
 FAR = 16  # Texts that are so many times too long are refused unread.
 NAMED = 5  # Errors name at most so many unknown characters.
 Tokens = Sequence[str] | Literal["bytes"]

@@ -17,7 +17,6 @@ from service.formats.errors import BadInput, TooBig, TooCostly, Undecodable, Uns
 from service.formats.forms import TooManyParts
 from service.http.problems import HttpError, Problem, problem
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
-from service.inference.kinds.sequences import NoDraws
 from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.inference.regret_lane import ModelChanged
 from service.latents.density import NoDensity
@@ -94,7 +93,6 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     NoKl: (422, "invalid_parameter"),
     NotSequences: (422, "unusable_model"),
     TooLong: (422, "invalid_parameter"),
-    NoDraws: (422, "invalid_parameter"),
     NoSuchScore: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),
     NoSuchLabel: (422, "no_such_label"),

@@ -34,13 +34,6 @@ NOISE_STEPS = 16 * STEPS
 NOISE_ITEMS = 64
 
 
-class NoDraws(Exception):
-    """Draws from p(x given z) that are made step by step, and not from a mean."""
-
-    def __init__(self) -> None:
-        super().__init__("pixels=sample is for pictures and tables; sequences are drawn with temperature=1")
-
-
 class ServedSequences(ServedRows):
     """A model of sequences. Rows: (T, ...) up to the longest; decoded: rows, cut to the longest of them."""
 
@@ -131,7 +124,7 @@ class ServedSequences(ServedRows):
         return found
 
     def draw(self, decoded: Floats, seed: int) -> Floats:
-        raise NoDraws
+        raise NotImplementedError("steps are drawn with a temperature when a sequence is made: see Stepping")
 
     def nats(self, decoded: Floats, x: NDArray[Any]) -> Floats:
         raise NotImplementedError("log p(x given z) of a sequence needs z: see log_likelihoods")

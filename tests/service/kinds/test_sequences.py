@@ -205,3 +205,24 @@ async def test_continuations_that_add_nothing_are_told(client: httpx.AsyncClient
     media = {"strokes": "image/svg+xml", "lines": "text/plain"}[model]
     other = await client.post(path, json={about.many: begun}, headers={"accept": media})
     assert other.headers["x-warnings"] == str(len(answer["warnings"]))
+
+
+@pytest.mark.parametrize("model", SEQUENCES)
+async def test_no_operation_draws_from_the_mean_of_a_sequence(client: httpx.AsyncClient, model: str) -> None:
+    about = BY_MODEL[model]
+    item, more = {about.one: about.items[0]}, f"?model={model}&pixels=sample"
+    z = (await client.post(f"/encode?model={model}", json=item)).json()["mu"]
+    file = (await client.post(f"/compress?model={model}", json=item)).content
+    points = [{"z": z[0]}, {"z": z[0]}]
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("/sample", {}),
+        ("/decode", {"json": {"z": z}}),
+        ("/reconstruct", {"json": item}),
+        ("/decompress", {"content": file}),
+        ("/combine", {"json": {"terms": points}}),
+        ("/barycenter", {"json": {"points": points}}),
+        ("/edit", {"json": {"z": z, "directions": {"a": 1}}}),
+    ]
+    for path, body in asked:
+        refused = await client.post(f"{path}{more}", **body) if body else await client.get(f"{path}{more}")
+        assert (refused.status_code, "use temperature=1" in refused.json()["detail"]) == (422, True), refused.text

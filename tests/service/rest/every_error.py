@@ -15,7 +15,6 @@ from service.http.host_check import UnknownHost
 from service.http.problems import Malformed
 from service.http.receive import BodyTooLarge
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
-from service.inference.kinds.sequences import NoDraws
 from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.inference.regret_lane import ModelChanged
 from service.latents.density import NoDensity
@@ -75,7 +74,6 @@ ERRORS: list[tuple[Exception, int, str]] = [
     *((error, 422, "unusable_input") for error in (Unusable("wrong shape"), refusals.BadItem("no"), BadSides("empty"))),
     *((error, 504, "deadline_exceeded") for error in (TooLate(), DeadlineExceeded("late"))),
     (NoSuchScore("grey", "nll", ("knn", "deviance")), 422, "invalid_parameter"),
-    (NoDraws(), 422, "invalid_parameter"),
     (NotSequences("grey"), 422, "unusable_model"),
     (TooLong("beginning 0 has 7 steps"), 422, "invalid_parameter"),
     (NoSuchPrior("the model 'grey' has no vamp prior"), 422, "no_such_prior"),
