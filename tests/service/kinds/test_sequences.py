@@ -193,7 +193,11 @@ async def test_drawing_pictures_ends_at_the_deadline(app: FastAPI) -> None:
 @pytest.mark.parametrize("model", SEQUENCES)
 async def test_continuations_that_add_nothing_are_told(client: httpx.AsyncClient, model: str) -> None:
     about = BY_MODEL[model]
-    begun = {"strokes": [TRIANGLE, TRIANGLE[:2]], "lines": ["the digits", "of 28 by 28 bits", "th"]}[model]
+    all_begun: dict[str, list[Any]] = {
+        "strokes": [TRIANGLE, TRIANGLE[:2]],
+        "lines": ["the digits", "of 28 by 28 bits", "th"],
+    }
+    begun = all_begun[model]
     path = f"/complete?model={model}&seed=1&temperature=1&n=16"
     answer = (await client.post(path, json={about.many: begun})).json()
     same = [sum(len(one) == len(start) for one in some) for start, some in zip(begun, answer[about.many], strict=True)]
