@@ -52,8 +52,8 @@ def packed(path: Path, options: FolderOptions, read: Read) -> Found:
     if was_there and (missing := found.skipped):
         tqdm.write(
             f"packed: {plural(len(missing), 'file')} could not be read when {shown(pack)} was made, and "
-            f"{'is' if len(missing) == 1 else 'are'} not in it ({missing[0]}{', ...' if missing[1:] else ''}); if that is mended, "
-            f"{_instead(pack)}"
+            f"{'is' if len(missing) == 1 else 'are'} not in it ({missing[0]}{', ...' if missing[1:] else ''}); if that is "
+            f"mended, {_instead(pack)}"
         )
     return found
 

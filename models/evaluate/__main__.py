@@ -62,8 +62,8 @@ def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
         raise DataError("--pack has the data that the model was trained on, --data names others: choose one of them")
     if args.pack and not os.path.lexists(expanded(args.pack)):
         raise DataError(
-            f"--pack {shown(args.pack)}: no such file; models.evaluate only reads a file that models.train --pack has written: "
-            "name that file, or leave --pack out to read the data themselves"
+            f"--pack {shown(args.pack)}: no such file; models.evaluate only reads what models.train --pack has "
+            "written: name that file, or leave --pack out to read the data themselves"
         )
     splits = load_data(f"packed:{args.pack}" if args.pack else name, args.data_dir, options, args.mirror)
     print(*splits.summary, sep="\n", end="\n" if splits.summary else "", file=sys.stderr)

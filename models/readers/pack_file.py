@@ -115,7 +115,8 @@ def read_pack(path: Path, by_group: bool = False) -> Pack:
     except FileNotFoundError:
         if path.is_symlink():
             raise DataError(
-                f"{shown(path)}: a broken link, since {shown(path.readlink())} is not there: remove the link, or name another file"
+                f"{shown(path)}: a broken link, since {shown(path.readlink())} is not there: remove the link, or name "
+                "another file"
             ) from None
         raise DataError(f"{shown(path)}: no such file") from None
     except OSError as error:

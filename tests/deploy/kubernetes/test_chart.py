@@ -122,6 +122,12 @@ def test_autoscaling_needs_postgres_before_it(components: tuple[str, ...]) -> No
         combined_in(*components)
 
 
+@pytest.mark.parametrize("components", [("sqlite", "postgres"), ("postgres", "sqlite")])
+def test_a_deployment_has_one_store(components: tuple[str, ...]) -> None:
+    with pytest.raises(AssertionError, match=r"testing value /spec/strategy failed"):
+        combined_in(*components)
+
+
 def test_every_value_is_in_the_schema() -> None:
     """And nothing else: a misspelt value is refused everywhere."""
 
@@ -180,16 +186,25 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"drainSeconds": 0}, "at '/drainSeconds': minimum: got 0, want 5"),
     ({"apiKeys": {"secret": "My_Keys"}}, "at '/apiKeys/secret': 'My_Keys' does not match pattern"),
     ({"networkPolicy": {"callers": [{}]}}, "at '/networkPolicy/callers/0': minProperties: got 0, want 1"),
-    ({"resources": {"limits": {"memory": "1Gi"}}}, "resources.requests.memory (2Gi) is larger than resources.limits.memory (1Gi)"),
+    (
+        {"resources": {"limits": {"memory": "1Gi"}}},
+        "resources.requests.memory (2Gi) is larger than resources.limits.memory (1Gi)",
+    ),
     ({"resources": {"limits": {"cpu": "1999m"}}}, "resources.requests.cpu (2) is larger than resources.limits.cpu (1999m)"),
     ({"resources": {"requests": {"memory": 2147483649}}}, "resources.requests.memory (2147483649) is larger than"),
-    ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, "resources.limits has nvidia.com/gpu, but the chart sets it from gpu.count"),
+    (
+        {"resources": {"limits": {"nvidia.com/gpu": 1}}},
+        "resources.limits has nvidia.com/gpu, but the chart sets it from gpu.count",
+    ),
     ({"resources": None}, "at '': missing property 'resources'"),
     ({"autoscaling": None}, "at '': missing property 'autoscaling'"),
     ({"store": {"sqlite": None}}, "at '/store': missing property 'sqlite'"),
     ({"serviceMonitor": {"enabled": True}, "settings": {"VAE_METRICS": False}}, "but settings.VAE_METRICS is false"),
     ({"store": {"sqlite": {"size": "0.0Gi"}}}, "store.sqlite.size is 0.0Gi: a volume needs room"),
-    ({"networkPolicy": {"callers": [{**BLOCK, "podSelector": {}}]}}, "networkPolicy.callers has a peer with ipBlock and a selector"),
+    (
+        {"networkPolicy": {"callers": [{**BLOCK, "podSelector": {}}]}},
+        "networkPolicy.callers has a peer with ipBlock and a selector",
+    ),
     ({"store": {"postgres": {"peers": [{**BLOCK, "namespaceSelector": {}}]}}}, "store.postgres.peers has a peer with ipBlock"),
     ({"networkPolicy": {"callers": [{"ipBlock": {"cidr": "10.0.0.0"}}]}}, "'10.0.0.0' does not match pattern"),
     ({"networkPolicy": {"callers": [{"ipBlock": {"cidr": "10.0.0.256/8"}}]}}, "'10.0.0.256/8' does not match pattern"),

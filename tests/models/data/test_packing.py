@@ -286,7 +286,7 @@ def test_files_that_are_not_in_it_are_said(folder: Path, pack: Path, capsys: pyt
     """The folder still fits if only their rights have changed since."""
     load(f"folder:{folder}", pack=pack)
     assert "could not be read when" not in capsys.readouterr().out
-    load(f"folder:{folder}", pack=pack)
+    load(f"folder:{folder}", pack=pack)  # now it is there
     said = " ".join(capsys.readouterr().out.split())
     assert f"packed: 1 file could not be read when {pack} was made, and is not in it (" in said
     assert "12.png: " in said
