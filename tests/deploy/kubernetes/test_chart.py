@@ -3,7 +3,8 @@
 import copy
 import json
 import re
-from collections.abc import Iterator
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from service.environment import PREFIX
 from service.http.host_check import PRIVATE
 from service.settings import Settings
+from tests.live.server import ROOT
 
-from .programs import CHART, KUBERNETES, Object, kustomized, notes, objects, only, run, template, templated, variables
+from .programs import CHART, KUBERNETES, Object, kustomized, notes, objects, only, run, template, templated
 from .renderings import IMAGE, OVERLAYS, POSTGRES, combined_in
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
@@ -64,6 +66,26 @@ def test_the_chart_makes_the_objects_of_the_overlay(name: str) -> None:
 )
 def test_the_chart_makes_the_objects_of_the_components(components: tuple[str, ...], values: dict[str, Any]) -> None:
     assert normal(templated({**IMAGE, **values})) == normal(combined_in(*components))
+
+
+def test_the_kustomizations_of_the_page_are_complete(tmp_path: Path) -> None:
+    """A reader has a clone beside a directory with the file."""
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    files = re.findall(r"^    # kustomization\.yaml.*\n((?:    .*\n)+)", page, re.MULTILINE)
+    (tmp_path / "vae").symlink_to(ROOT)
+    kinds = []
+    for i, text in enumerate(files):
+        directory = tmp_path / f"mine-{i}"
+        directory.mkdir()
+        words = textwrap.dedent(text).replace("sha256:...", IMAGE["image"]["digest"])
+        (directory / "kustomization.yaml").write_text(words)
+        made = objects(kustomized(directory))
+        (container,) = only("Deployment", made)["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == f"registry.example/vae-service@{IMAGE['image']['digest']}"
+        kinds.append({one["kind"] for one in made})
+    first, second = kinds
+    assert "PersistentVolumeClaim" in first
+    assert {"HorizontalPodAutoscaler", "ServiceMonitor"} <= second
 
 
 def test_another_release_has_other_names() -> None:
@@ -230,51 +252,6 @@ def test_a_release_that_no_service_can_be_named_after_is_refused(release: str) -
     ended = template(IMAGE, release=release)
     assert (ended.returncode != 0, ended.stdout) == (True, "")
     assert f'the release is named "{release}", but Kubernetes takes no Service of that name' in ended.stderr
-
-
-@pytest.mark.parametrize("name", ["123", "2024", "1e3", "0x1f", "null", "true", "no", "off"])
-def test_names_stay_text(name: str) -> None:
-    """Whatever YAML would read a bare word as."""
-    values: dict[str, Any] = {
-        "image": {**IMAGE["image"], "pullSecrets": [name]},
-        "apiKeys": {"secret": name, "key": name},
-        "serviceMonitor": {"enabled": True, "secret": name, "key": name},
-        "models": {"claim": name},
-    }
-    stores: list[dict[str, Any]] = [
-        {"sqlite": {"storageClass": name}},
-        {"sqlite": {"claim": name}},
-        {"kind": "postgres", "postgres": {"secret": name, "key": name, "readsKey": name}},
-    ]
-    for store, count in zip(stores, (7, 7, 9), strict=True):
-        made = templated({**values, "store": store})
-        assert [one for one in leaves(made) if one == name] == [name] * count
-
-
-@pytest.mark.parametrize("release", ["true", "null", "no", "y"])
-def test_releases_of_any_name_stay_text(release: str) -> None:
-    made = templated(IMAGE, release=release)
-    assert {one["metadata"]["name"] for one in made} == {release, f"{release}-latents"}
-    assert {one["metadata"]["labels"]["app.kubernetes.io/instance"] for one in made} == {release}
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """Every key, text, number and null in it."""
-    if isinstance(value, dict):
-        for key, one in value.items():
-            yield key
-            yield from leaves(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from leaves(one)
-    else:
-        yield value
-
-
-def test_large_numbers_keep_their_value() -> None:
-    made = variables(templated({**IMAGE, "settings": {"VAE_KEY_RATE": 1e30, "VAE_MAX_PIXELS": 10**20}}))
-    assert float(made["VAE_KEY_RATE"]) == 1e30
-    assert made["VAE_MAX_PIXELS"] == "100000000000000000000"
 
 
 @pytest.mark.parametrize("cidr", ["0.0.0.0/0", "192.168.255.1/32", "::/0", "fd00::/8", "2001:db8::1/128"])
