@@ -107,7 +107,8 @@ def _add_data(add: Add) -> None:
 
 
 def _add_model(add: Add) -> None:
-    add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture of encoder and decoder")
+    add("--arch", choices=sorted(ARCHITECTURES), default="conv",
+        help="architecture of encoder and decoder (default: %(default)s for pictures; other kinds of data have their own)")
     add("--latent-dim", type=whole(1, MAX_WIDTH), metavar="N",
         help="number of latent dimensions (default for pictures: a short trial with 128 counts those that matter; a "
         "quarter more, or twice as many after fewer than 200 steps, rounded up to a multiple of 8; 20 for runs of fewer "

@@ -35,7 +35,6 @@ class TableTraining(Training):
     defaults: ClassVar[Mapping[str, Any]] = {"arch": "table", "likelihood": "columns", "hidden": HIDDEN}
     flags: ClassVar[frozenset[str]] = frozenset(("schema", "drop_cells", "max_corrupt"))
     bf16: ClassVar[bool] = False  # Standardised numbers have more digits than bf16.
-    near_copies: ClassVar[str] = ""
 
     # Formatted, each flag would take six lines.
     # fmt: off
