@@ -3,6 +3,10 @@
 `models.train.__main__` has the training loop of the process that leads.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+
 from models.train.devices import full_memory_explained
 from models.train.ranks import Ranks
 from models.train.run import MAX_BAD_STEPS, Run
@@ -11,12 +15,19 @@ from models.train.stopping import interrupted, stop_on_signals
 
 def follow(ranks: Ranks) -> int:
     """Take part in a run until it ends; return the exit status. Raises TrainingError, DataError, ResumeError."""
-    with full_memory_explained():
+    with silent(), full_memory_explained():
         args = ranks.first()
         with interrupted():
             run = Run(args, ranks)
         with stop_on_signals(quiet=True) as signals:
             return _steps(run, signals)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Print nothing: the process that leads prints the same."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def _steps(run: Run, signals: list[int]) -> int:
