@@ -214,6 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if not going_on and not args.overwrite:
                     check_empty(args.out)
                 checkpoint = train(args, ranks)
+            ranks.meet()
     except FailedElsewhere as error:
         if ranks.leads:
             print(f"error: {error}", file=sys.stderr)

@@ -48,4 +48,5 @@ def _steps(run: Run, signals: list[int]) -> int:
         if run.stop and progress.step < run.steps:
             run.ranks.meet()  # Everything is saved.
             return 130
+    run.ranks.meet()  # The one that leads ends last; Gloo may abort it if a connection is closed before.
     return 0

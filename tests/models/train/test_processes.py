@@ -29,12 +29,13 @@ RUNS: Mapping[str, list[str]] = {
                       "--steps", "12", "--condition", "label"],
     "free-bits": [*SMALL, "--objective", "free-bits", "--free-bits", "0.05", "--warmup", "0.4"],
     "beta-tc": [*SMALL, "--objective", "beta-tc", "--beta", "6", "--stratified", "yes", "--samples", "2"],
-    "vamp": [*SMALL, "--objective", "iwae-dreg", "--samples", "3", "--prior", "vamp", "--pseudo-inputs", "9", "--dropout", "0.1"],
+    "vamp": [*SMALL, "--objective", "iwae-dreg", "--samples", "3", "--prior", "vamp", "--pseudo-inputs", "9", "--dropout",
+             "0.1"],
     "perceptual": [*SMALL, "--objective", "perceptual", "--likelihood", "gaussian"],
     "kl-only": [*SMALL, "--objective", "kl-only"],
     "autoencoder": [*SMALL, "--objective", "autoencoder", "--l2", "1e-3"],
-    "table": ["--data", f"csv:{DATA / 'penguins.csv'}", "--preset", "table", "--epochs", "2", "--hidden", "16", "--device", "cpu",
-              "--batch-size", "33", "--no-fit-prior", "--dropout", "0.1"],
+    "table": ["--data", f"csv:{DATA / 'penguins.csv'}", "--preset", "table", "--epochs", "2", "--hidden", "16", "--device",
+              "cpu", "--batch-size", "33", "--no-fit-prior", "--dropout", "0.1"],
     "strokes": ["--data", f"strokes:{DATA / 'strokes.npz'}", "--mixtures", "3", *SEQUENCE],
 }  # fmt: skip
 # One start of torchrun for all of them, because torch is slow to import.
@@ -50,7 +51,8 @@ with joined() as ranks:
         ranks.in_steps = False
         yield ranks
     command.joined = again
-    sys.exit(sum(command.main(argv) for argv in json.loads(sys.argv[1])))
+    status = sum(command.main(argv) for argv in json.loads(sys.argv[1]))
+sys.exit(status)
 """
 
 
@@ -117,7 +119,8 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on(tmp_path: Path) -
     process = torchrun("-m", "models.train", *argv, "--out", str(killed), "--save-every", "0.0001")
     give_up = time.monotonic() + 60
     while saved_step(killed) < 20:
-        assert time.monotonic() < give_up and process.poll() is None
+        assert time.monotonic() < give_up
+        assert process.poll() is None
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     with contextlib.suppress(ProcessLookupError):
         os.kill(int(children[-1]), signal.SIGKILL)
