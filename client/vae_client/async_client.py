@@ -57,7 +57,7 @@ class AsyncClient(AsyncScoreMethods, AsyncCollectionMethods, AsyncDensityMethods
         pixels: PixelKind | None = None,
         seed: int | None = None,
         dtype: NpyType = "uint8",
-        step_temperature: float | None = None,
+        temperature: float | None = None,
         max_length: int | None = None,
         label: Label | None = None,
         model: str | None = None,
@@ -67,10 +67,10 @@ class AsyncClient(AsyncScoreMethods, AsyncCollectionMethods, AsyncDensityMethods
 
         `pixels="sample"` draws the pixels from p(x given z) with the seed, here and in `sample` and `reconstruct`.
         Rows, drawings and texts are the `items` of the result.
-        Drawings and texts are made with `step_temperature`, 0 for the likeliest steps, and have at most `max_length` of them.
+        Drawings and texts are made with `temperature`, 0 for the likeliest steps, and have at most `max_length` of them.
         """
         options = self._options(model, timeout_ms, label=label)
-        return await self._built(calls.decode, z, options, pixels, seed, dtype, step_temperature, max_length)
+        return await self._built(calls.decode, z, options, pixels, seed, dtype, temperature, max_length)
 
     async def sample(
         self,
@@ -79,7 +79,6 @@ class AsyncClient(AsyncScoreMethods, AsyncCollectionMethods, AsyncDensityMethods
         seed: int | None = None,
         temperature: float | None = None,
         prior: Literal["standard", "vamp", "aggregate"] | None = None,
-        step_temperature: float | None = None,
         max_length: int | None = None,
         label: Label | None = None,
         include: Iterable[Literal["z"]] | Literal["z"] = (),
@@ -90,12 +89,12 @@ class AsyncClient(AsyncScoreMethods, AsyncCollectionMethods, AsyncDensityMethods
     ) -> Decoded:
         """Return n pictures drawn from the prior, or rows, drawings or texts as `items`, and their seed and prior.
 
+        `temperature` scales the noise of latents; for drawings and texts, it says how freely each step is drawn.
         `label` is one of the `labels` of the model, for pictures of this label only.
         `include=["z"]` brings their latents with a second request, which draws the same again. Raises ModelChanged then.
         """
         options, names = self._options(model, timeout_ms, label=label), calls.names(include)
-        steps = {"step_temperature": step_temperature, "max_length": max_length}
-        drawn = await self._run(calls.sample(n, options, seed, temperature, prior, pixels, dtype, **steps))
+        drawn = await self._run(calls.sample(n, options, seed, temperature, prior, pixels, dtype, max_length))
         if not names:
             return drawn
         return replace(drawn, z=await self._run(calls.latents_of_sample(drawn, options, temperature, names)))
@@ -128,13 +127,13 @@ class AsyncClient(AsyncScoreMethods, AsyncCollectionMethods, AsyncDensityMethods
         n: int = 1,
         *,
         seed: int | None = None,
-        step_temperature: float | None = None,
+        temperature: float | None = None,
         max_length: int | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> list[Data]:
         """Return n continuations of each drawing or text that was begun."""
-        steps = {"step_temperature": step_temperature, "max_length": max_length}
+        steps = {"temperature": temperature, "max_length": max_length}
         return await self._run(complete_calls.complete(begun, n, seed, self._options(model, timeout_ms), **steps))
 
     async def encode_many(

@@ -210,13 +210,13 @@ def decode(
     pixels: PixelKind | None,
     seed: int | None,
     dtype: NpyType,
-    step_temperature: float | None = None,
+    temperature: float | None = None,
     max_length: int | None = None,
 ) -> Call[Decoded]:
     """Latents, or the mu of posteriors -> pictures."""
     file, count = npy.latents_file(z.mu if isinstance(z, Posteriors) else z)
     headers = options.headers(Accept=NPY, Content_Type=NPY)
-    steps = {"step_temperature": step_temperature, "max_length": max_length}
+    steps = {"temperature": temperature, "max_length": max_length}
     params = query(model=options.model, label=label_text(options.label), pixels=pixels, seed=seed, dtype=dtype, **steps)
     return Call("POST", "/decode", counted(read_pictures, count), params, file, headers)
 
@@ -229,11 +229,11 @@ def sample(
     prior: str | None,
     pixels: PixelKind | None,
     dtype: NpyType,
-    **more: Any,
+    max_length: int | None = None,
 ) -> Call[Decoded]:
-    """Nothing -> pictures of the prior. `more`: parameters for other kinds of data."""
+    """Nothing -> items of the prior."""
     given = {"seed": seed, "temperature": temperature, "prior": prior, "pixels": pixels, "dtype": dtype}
-    params = query(n=n, **options.parameters(), **given, **more)
+    params = query(n=n, **options.parameters(), **given, max_length=max_length)
     return Call("POST", "/sample", counted(read_pictures, int(n)), params, None, options.headers(Accept=NPY))
 
 

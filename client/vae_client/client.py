@@ -58,7 +58,7 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
         pixels: PixelKind | None = None,
         seed: int | None = None,
         dtype: NpyType = "uint8",
-        step_temperature: float | None = None,
+        temperature: float | None = None,
         max_length: int | None = None,
         label: Label | None = None,
         model: str | None = None,
@@ -68,10 +68,10 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
 
         `pixels="sample"` draws the pixels from p(x given z) with the seed, here and in `sample` and `reconstruct`.
         Rows, drawings and texts are the `items` of the result.
-        Drawings and texts are made with `step_temperature`, 0 for the likeliest steps, and have at most `max_length` of them.
+        Drawings and texts are made with `temperature`, 0 for the likeliest steps, and have at most `max_length` of them.
         """
         options = self._options(model, timeout_ms, label=label)
-        return self._run(calls.decode(z, options, pixels, seed, dtype, step_temperature, max_length))
+        return self._run(calls.decode(z, options, pixels, seed, dtype, temperature, max_length))
 
     def sample(
         self,
@@ -80,7 +80,6 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
         seed: int | None = None,
         temperature: float | None = None,
         prior: Literal["standard", "vamp", "aggregate"] | None = None,
-        step_temperature: float | None = None,
         max_length: int | None = None,
         label: Label | None = None,
         include: Iterable[Literal["z"]] | Literal["z"] = (),
@@ -91,12 +90,12 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
     ) -> Decoded:
         """Return n pictures drawn from the prior, or rows, drawings or texts as `items`, and their seed and prior.
 
+        `temperature` scales the noise of latents; for drawings and texts, it says how freely each step is drawn.
         `label` is one of the `labels` of the model, for pictures of this label only.
         `include=["z"]` brings their latents with a second request, which draws the same again. Raises ModelChanged then.
         """
         options, names = self._options(model, timeout_ms, label=label), calls.names(include)
-        steps = {"step_temperature": step_temperature, "max_length": max_length}
-        drawn = self._run(calls.sample(n, options, seed, temperature, prior, pixels, dtype, **steps))
+        drawn = self._run(calls.sample(n, options, seed, temperature, prior, pixels, dtype, max_length))
         if not names:
             return drawn
         return replace(drawn, z=self._run(calls.latents_of_sample(drawn, options, temperature, names)))
@@ -129,13 +128,13 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
         n: int = 1,
         *,
         seed: int | None = None,
-        step_temperature: float | None = None,
+        temperature: float | None = None,
         max_length: int | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> list[Data]:
         """Return n continuations of each drawing or text that was begun."""
-        steps = {"step_temperature": step_temperature, "max_length": max_length}
+        steps = {"temperature": temperature, "max_length": max_length}
         return self._run(complete_calls.complete(begun, n, seed, self._options(model, timeout_ms), **steps))
 
     def encode_many(

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from service.rest.data_keys import DATA_KEYS, FILES
-from service.rest.schemas import DataFormat, Layout, MaxLength, NpyType, Parameters, Scale, Seed, StepTemperature, View
+from service.rest.schemas import DataFormat, Layout, MaxLength, NpyType, Parameters, Scale, Seed, Temperature, View
 
 
 class CompleteParameters(Parameters):
@@ -16,7 +16,7 @@ class CompleteParameters(Parameters):
 
     n: int = Field(1, ge=1, description="The number of continuations of each beginning.")
     seed: Seed | None = None
-    step_temperature: StepTemperature = None
+    temperature: Temperature = None
     max_length: MaxLength = None
     format: DataFormat | None = Field(
         None, description="The format of the answer. It overrides the header Accept.", examples=["json"]

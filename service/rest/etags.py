@@ -13,7 +13,8 @@ from service.rest.schemas import NoParameters
 
 # Parameters that are left out of the ETag. The deadline does not change the answer. The others enter with their defaults
 # resolved: model and prior among the versions, format and scale on their own.
-ONLY_STATED = {"step_temperature", "max_length", "view"}  # They came later, and the ETags from before them are still valid.
+# Left out if they are not stated, since what they stand for depends on the model.
+ONLY_STATED = {"temperature", "max_length", "view"}
 NOT_HASHED = {"timeout_ms", "model", "prior", "format", "scale"}
 
 

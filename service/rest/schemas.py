@@ -115,11 +115,11 @@ class PictureParameters(LabelParameters):
     )
 
 
-StepTemperature = Annotated[
+Temperature = Annotated[
     float | None,
     Field(
         ge=0,
-        le=10,
+        le=100,
         description="Only of drawings and texts: how freely each step is drawn, with the seed. 0 takes the likeliest one. The "
         "default is 0, and 0.7 for /sample and /complete.",
     ),
@@ -172,7 +172,7 @@ class DecodeParameters(LabelParameters):
     view: View = None
     pixels: PixelKind = "mean"
     seed: Seed | None = None
-    step_temperature: StepTemperature = None
+    temperature: Temperature = None
     max_length: MaxLength = None
 
 
@@ -183,12 +183,12 @@ class SampleParameters(DecodeParameters):
     instead_of_files: ClassVar[str] = "send the parameters in the query or as JSON"
 
     n: int = Field(1, ge=1, description="The number of pictures.")
-    temperature: float = Field(
-        1.0,
+    temperature: float | None = Field(
+        None,
         ge=0,
         le=100,
-        description="The scale of the noise of latents. 0 gives the mean of the prior, or of one of its components. "
-        "How freely the steps of drawings and texts are drawn is step_temperature.",
+        description="Of pictures and rows, the scale of the noise of latents (default 1): 0 gives the mean of the prior, or "
+        "of one of its components. Of drawings and texts, how freely steps are drawn (default 0.7): 0 takes the likeliest.",
     )
     prior: Literal["standard", "vamp", "aggregate"] | None = Field(
         None,
@@ -245,7 +245,7 @@ class InterpolateParameters(PointParameters):
         "variance of the prior. graph goes from item to item of the collection, by the shortest way in the graph of nearest "
         "neighbours.",
     )
-    step_temperature: StepTemperature = None
+    temperature: Temperature = None
     max_length: MaxLength = None
     seed: Seed | None = None
     density_weight: float = Field(

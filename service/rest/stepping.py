@@ -10,7 +10,7 @@ from service.rest.schemas import DecodeParameters, InterpolateParameters, Parame
 
 # The temperature of steps of /sample and /complete, unless one is stated.
 SAMPLED = 0.7
-ONLY_SEQUENCES = frozenset(("step_temperature", "max_length"))
+ONLY_SEQUENCES = frozenset(("temperature", "max_length"))  # but for /sample, where temperature means latents
 
 
 def stepping_of(model: ServedModel, parameters: Parameters) -> Stepping:
@@ -21,22 +21,23 @@ def stepping_of(model: ServedModel, parameters: Parameters) -> Stepping:
         stated = parameters.model_fields_set
         if stated.isdisjoint(ONLY_SEQUENCES) and ("seed" not in stated or isinstance(parameters, DecodeParameters)):
             return GREEDY  # as nearly always
-        for name in ("step_temperature", "max_length"):
+        refused = ("max_length",) if isinstance(parameters, SampleParameters) else ("max_length", "temperature")
+        for name in refused:
             if getattr(parameters, name) is not None:
                 raise BadParameter(
                     f"{name} is for drawings and texts, but {model.name!r} is a model of {wire_of(model).things}"
                 )
         if isinstance(parameters, InterpolateParameters) and parameters.seed is not None:
-            raise BadParameter("seed is for drawings and texts with a step_temperature: leave it out")
+            raise BadParameter("seed is for drawings and texts with a temperature: leave it out")
         return GREEDY
     if isinstance(parameters, DecodeParameters) and parameters.pixels == "sample":
         raise BadParameter(f"pixels is for pictures and tables, but {model.name!r} is a model of {wire_of(model).things}: use "
-                           "step_temperature=1")  # fmt: skip
+                           "temperature=1")  # fmt: skip
     longest = model.manifest.model.shape[0]
     if parameters.max_length is not None and parameters.max_length > longest:
         raise BadParameter(f"max_length is {parameters.max_length}, but {model.name!r} makes at most {longest} steps")
     usual = SAMPLED if isinstance(parameters, (CompleteParameters, SampleParameters)) else 0.0
-    temperature = usual if parameters.step_temperature is None else parameters.step_temperature
+    temperature = usual if parameters.temperature is None else parameters.temperature
     seed = parameters.seed
     if seed is None and (temperature or isinstance(parameters, CompleteParameters)):
         seed = seeds.draw_seed()

@@ -26,7 +26,7 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]
 
 @pytest.mark.parametrize("form", ["json", "svg", "png"])
 def test_drawings_are_made_in_every_format(drawings: httpx.Client, form: str) -> None:
-    more = f"seed=1&step_temperature=1&format={form}"
+    more = f"seed=1&temperature=1&format={form}"
     for answer in (
         drawings.get(f"/sample?n=2&{more}"),
         drawings.post(f"/complete?n=2&{more}", json=BEGUN),

@@ -38,7 +38,7 @@ class NoDraws(Exception):
     """Draws from p(x given z) that are made step by step, and not from a mean."""
 
     def __init__(self) -> None:
-        super().__init__("pixels=sample is for pictures and tables; sequences are drawn with step_temperature=1")
+        super().__init__("pixels=sample is for pictures and tables; sequences are drawn with temperature=1")
 
 
 class ServedSequences(ServedRows):

@@ -77,7 +77,7 @@ async def sample(service: Service, call: Call) -> Answer:
         inference,
         parameters.n,
         inference.stepping.seed if inference.stepping.temperature else parameters.seed,
-        parameters.temperature,
+        1.0 if model.kind.steps or parameters.temperature is None else parameters.temperature,
         prior,
         label,
         parameters.pixels,

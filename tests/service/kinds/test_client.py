@@ -56,7 +56,7 @@ async def test_what_is_filled_and_what_goes_on(caller: AsyncClient, tmp_path: Pa
     begun = await caller.complete(Texts(["the", "a"]), 3, seed=1, max_length=9, model="lines")
     assert [len(one) for one in begun] == [3, 3]
     assert all(text.startswith("the") and len(text) <= 9 for text in begun[0])
-    short = await caller.sample(2, seed=1, step_temperature=0, max_length=2, model="strokes")
+    short = await caller.sample(2, seed=1, temperature=0, max_length=2, model="strokes")
     assert all(len(one) <= 2 for one in short.items or ())
     (tmp_path / "a.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0l9 9"/></svg>')
     assert len(await caller.encode(Strokes([tmp_path / "a.svg"]), model="strokes")) == 1

@@ -26,7 +26,7 @@ def requests_about(about: About) -> list[tuple[str, str, dict[str, Any]]]:
         ("POST", f"/score?{model}&scores={'surprise,deviance' if about.many == 'rows' else 'nll'},elbo,iwae&samples=2",
          {"json": {about.one: item}}),
         *([] if about.many == "rows" else [
-            ("POST", f"/decode?{model}&step_temperature=1&seed=3", {"json": z}),
+            ("POST", f"/decode?{model}&temperature=1&seed=3", {"json": z}),
             ("POST", f"/complete?{model}&seed=3&n=2", {"json": {about.one: item[:3]}}),
         ]),
     ]  # fmt: skip

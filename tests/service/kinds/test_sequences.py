@@ -30,23 +30,23 @@ async def data(client: httpx.AsyncClient, path: str, **more: Any) -> list[Any]:
 async def test_steps_are_drawn_with_the_seed_or_greedy(client: httpx.AsyncClient, model: str) -> None:
     path = f"/sample?model={model}&n=4&seed=2"
     usual = await data(client, path)
-    assert usual == await data(client, f"{path}&step_temperature=0.7")
-    greedy = await data(client, f"{path}&step_temperature=0")
+    assert usual == await data(client, f"{path}&temperature=0.7")
+    greedy = await data(client, f"{path}&temperature=0")
     assert greedy != usual
     z = (await client.get(f"{path}&include=z")).json()["z"]
     assert greedy == await data(client, f"/decode?model={model}", json={"z": z})
-    drawn = await data(client, f"/decode?model={model}&step_temperature=1&seed=4", json={"z": z})
-    assert drawn == await data(client, f"/decode?model={model}&step_temperature=1&seed=4", json={"z": z})
-    assert drawn != await data(client, f"/decode?model={model}&step_temperature=1&seed=5", json={"z": z})
-    unseeded = (await client.post(f"/decode?model={model}&step_temperature=1", json={"z": z})).json()
-    again = await client.post(f"/decode?model={model}&step_temperature=1&seed={unseeded['seed']}", json={"z": z})
+    drawn = await data(client, f"/decode?model={model}&temperature=1&seed=4", json={"z": z})
+    assert drawn == await data(client, f"/decode?model={model}&temperature=1&seed=4", json={"z": z})
+    assert drawn != await data(client, f"/decode?model={model}&temperature=1&seed=5", json={"z": z})
+    unseeded = (await client.post(f"/decode?model={model}&temperature=1", json={"z": z})).json()
+    again = await client.post(f"/decode?model={model}&temperature=1&seed={unseeded['seed']}", json={"z": z})
     assert again.json() == unseeded
 
 
 @pytest.mark.parametrize("model", SEQUENCES)
 async def test_max_length(client: httpx.AsyncClient, model: str) -> None:
-    whole = await data(client, f"/sample?model={model}&n=4&seed=2&step_temperature=0")
-    short = await data(client, f"/sample?model={model}&n=4&seed=2&step_temperature=0&max_length=3")
+    whole = await data(client, f"/sample?model={model}&n=4&seed=2&temperature=0")
+    short = await data(client, f"/sample?model={model}&n=4&seed=2&temperature=0&max_length=3")
     assert max(map(len, whole)) > 3
     if model == "lines":
         assert short == [text[:3] for text in whole]
@@ -58,7 +58,7 @@ async def test_max_length(client: httpx.AsyncClient, model: str) -> None:
     refused = await client.get("/sample?max_length=3")
     assert (refused.status_code, "max_length is for drawings and texts" in refused.json()["detail"]) == (422, True)
     refused = await client.get(f"/sample?model={model}&pixels=sample")
-    assert (refused.status_code, "use step_temperature=1" in refused.json()["detail"]) == (422, True)
+    assert (refused.status_code, "use temperature=1" in refused.json()["detail"]) == (422, True)
 
 
 @pytest.mark.parametrize("model", SEQUENCES)

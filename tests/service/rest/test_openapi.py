@@ -20,7 +20,7 @@ from service.settings import Settings
 
 IN = "/collections/{name}"
 
-OF_SOME_KINDS = ("step_temperature", "max_length", "id_column", "metadata_columns")
+OF_SOME_KINDS = ("temperature", "max_length", "id_column", "metadata_columns")
 WITHOUT_EXAMPLE = ("label", "collection", "item", *OF_SOME_KINDS)
 
 

@@ -130,7 +130,7 @@ def test_several_fields_are_a_list_or_a_string_in_json(include: object) -> None:
             DecodeParameters,
             "quux=1",
             "unknown parameter 'quux'; the parameters are dtype, format, label, layout, max_length, model, pixels, "
-            "scale, seed, step_temperature, timeout_ms, view",
+            "scale, seed, temperature, timeout_ms, view",
         ),
     ],
 )
