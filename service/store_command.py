@@ -1,4 +1,4 @@
-"""The command `python -m service.store`: load items into a collection, dump a collection, back up a sqlite file.
+"""The command `python -m service.store`: load items into a collection, dump or index a collection, back up a sqlite file.
 
 Its settings are the VAE_* variables of the service; `--store` overrides VAE_STORE, and `--models-dir` VAE_MODELS_DIR. The exit
 status is 1 after an error, 2 for a wrong command line, and 130 after Ctrl-C.
@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if settings.store.startswith(POSTGRES):
                 raise StoreUnusable("backup copies sqlite files only; use pg_dump for a PostgreSQL database")
             backup(Path(settings.store), options.out)
+        elif options.command == "index":
+            _index(settings, options)
         elif options.command == "dump":
             asyncio.run(_dump(settings, options))
         else:
@@ -78,6 +80,16 @@ async def _opened(settings: Settings) -> AsyncIterator[LatentStore]:
         yield store
     finally:
         await store.close()
+
+
+def _index(settings: Settings, options: argparse.Namespace) -> None:
+    if not settings.store.startswith(POSTGRES):
+        raise StoreUnusable("index is for PostgreSQL; a sqlite store has no approximate indexes, its searches are exact")
+    from service.store.postgres.build_indexes import Wanted, build_indexes  # an extra
+
+    half = None if options.numbers is None else options.numbers == "float16"
+    wanted = Wanted(half, options.filter_key, options.memory, options.workers, options.drop)
+    build_indexes(settings.store, options.collection, wanted, partial(print, flush=True))
 
 
 async def _dump(settings: Settings, options: argparse.Namespace) -> None:

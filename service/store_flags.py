@@ -104,6 +104,32 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         description=f"Copy the sqlite file to OUT. The store may be in use. {NEW.format('backup')}",
     )
     backing.add_argument("out", type=Path, metavar="OUT", help="path of the copy")
+    indexing = commands.add_parser(
+        "index",
+        parents=[store],
+        help="make the indexes of a large collection in PostgreSQL",
+        description="Make the indexes of a large collection in PostgreSQL, while it is used. If the command is ended, run it "
+        "again: what is finished stays.",
+    )
+    indexing.add_argument("--collection", required=True, help="name of the collection")
+    indexing.add_argument(
+        "--numbers",
+        choices=("float32", "float16"),
+        help="numbers in the indexes; float16 takes half the space (default: those of the index that is there)",
+    )
+    indexing.add_argument(
+        "--filter-key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="key of the metadata that filters use with single values, such as label; may be repeated. Indexes of values of "
+        "other keys are dropped if this is given",
+    )
+    indexing.add_argument("--memory", default="1GB", help="maintenance_work_mem while they are made (default: %(default)s)")
+    indexing.add_argument("--workers", type=int, default=2, help="processes that make an index (default: %(default)s)")
+    indexing.add_argument(
+        "--drop", action="store_true", help="drop the approximate indexes, as before a bulk load; searches are exact then"
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""Items of any kind in memory, and the splits of a data set. Knows nothing of files, models or objectives."""
+"""Items of any kind, in memory or in a file, and the splits of a data set. Knows nothing of files, models or objectives."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.data.file_rows import FileRows
 from models.kinds import kind_of
 from models.kinds.kind import Kind
 from models.readers.rows import permute_rows
@@ -38,7 +39,9 @@ class Items:
         return self._changed(self.x.to(device), lambda values: values.to(device))
 
     def permute(self, order: Tensor) -> "Items":
-        """Return the items in another order, (N,). Their rows are moved in place, so `self` must not be used again."""
+        """Return the items in another order, (N,). Rows in memory are moved in place, so `self` must not be used again."""
+        if isinstance(self.x, FileRows):
+            return self[order]
         permute_rows(self.x.numpy(), order.tolist())
         return self._changed(self.x, lambda values: values[order])
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from models.data.items import Items, Splits
+from models.data.packing import from_file, packed
 from models.data.splitting import split
 from models.readers.arrays import read_arrays
 from models.readers.download import DataError, ensure_file
@@ -84,7 +85,7 @@ def read_pictures(rest: str, _data_dir: Path, options: ReadOptions | None, _mirr
     if (path := expanded(rest)).is_file():
         raise DataError(f"{shown(path)} is a file, not a folder; {advice(path)}")
     own = _of_folders(options)
-    return split(read_folder(path, own), own.hold_out, own.validation)
+    return split(packed(path, own, read_folder), own.hold_out, own.validation)
 
 
 def read_npz(rest: str, _data_dir: Path, options: ReadOptions | None, _mirror: str | None) -> Splits:
@@ -92,7 +93,13 @@ def read_npz(rest: str, _data_dir: Path, options: ReadOptions | None, _mirror: s
     if (path := expanded(rest)).is_dir():
         raise DataError(f"{shown(path)} is a folder, not a file of arrays; {advice(path)}")
     own = _of_folders(options)
-    return split(read_arrays(path, own), own.hold_out, own.validation)
+    return split(packed(path, own, read_arrays), own.hold_out, own.validation)
+
+
+def read_packed(rest: str, _data_dir: Path, options: ReadOptions | None, _mirror: str | None) -> Splits:
+    """Read a file that `--pack` made."""
+    own = _of_folders(options)
+    return split(from_file(expanded(rest), own), own.hold_out, own.validation)
 
 
 def _of_folders(options: ReadOptions | None) -> FolderOptions:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.data.items import Splits
-from models.data.picture_sources import SPRITES, advice, read_idx_set, read_npz, read_pictures, read_sprites
+from models.data.picture_sources import SPRITES, advice, read_idx_set, read_npz, read_packed, read_pictures, read_sprites
 from models.data.sequence_sources import OMNIGLOT, read_corpus, read_drawings, read_omniglot
 from models.data.table_sources import (
     CSV_SUFFIXES,
@@ -42,11 +42,16 @@ SOURCES: dict[str, Source] = {
     OMNIGLOT: Source("strokes", read_omniglot),
     "folder:": Source("picture", read_pictures),
     "npz:": Source("picture", read_npz),
+    "packed:": Source("picture", read_packed),
     "csv:": Source("table", read_csv, CSV_SUFFIXES),
     "parquet:": Source("table", read_parquet, PARQUET_SUFFIXES),
     "strokes:": Source("strokes", read_drawings, (".ndjson", ".svg")),
     "text:": Source("text", read_corpus, (".abc", ".txt")),
 }
+
+
+# What `--pack` makes a file of.
+PACKED_FROM = ("folder:", "npz:")
 
 
 def load_data(name: str, data_dir: Path, options: ReadOptions | None = None, mirror: str | None = None) -> Splits:
@@ -56,6 +61,9 @@ def load_data(name: str, data_dir: Path, options: ReadOptions | None = None, mir
     becomes it, always the same ones.
     """
     prefix, rest = parts(name)
+    if options is not None and options.pack and prefix in SOURCES and prefix not in PACKED_FROM:
+        kinds = " and ".join(f"{one}PATH" for one in PACKED_FROM)
+        raise DataError(f"--pack FILE is for {kinds}, not for {shown(name)}: leave it out")
     if prefix in SOURCES and rest:
         return SOURCES[prefix].read(rest, data_dir, options, mirror)
     path = expanded(rest or name)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.data.file_rows import rows_of_array
 from models.data.items import Items, Splits
 from models.kinds import kind_of
 from models.readers import holding_out
@@ -74,9 +75,10 @@ def split(found: Found, kind: HoldOut = "random", share: float | None = None) ->
             lines.append(of.worded(block_line(list(wanted), count, max(wanted.values()), of.comparable)))
         if VALIDATION in wanted and share is None:
             lines.append(f"validation: as many as for the test, drawn alike, {of.worded(holding_out.WHY_MANY)}")
+    copies = copy_lines(found.x, rows, of.noun, found.keys)  # before the rows are moved
     order = torch.tensor(rows[TRAIN] + rows[TEST] + rows[VALIDATION] + left)
     whole = Items(
-        torch.from_numpy(found.x),
+        rows_of_array(found.x),
         None if found.labels is None else torch.from_numpy(found.labels),
         {name: torch.from_numpy(values) for name, values in found.factors.items()},
         torch.arange(len(found.x)),
@@ -86,7 +88,7 @@ def split(found: Found, kind: HoldOut = "random", share: float | None = None) ->
     third = second + len(rows[VALIDATION])
     counts = [f"{part} {len(own):,}" for part, own in rows.items() if own]
     counts += [f"left out beside the blocks {len(left):,}"] if left else []
-    lines += copy_lines(found.x, rows, of.noun)
+    lines += copies
     lines.insert(1, f"splits: {', '.join(counts)}{how}")
     validation = whole[second:third] if rows[VALIDATION] else None
     return Splits(whole[:first], whole[first:second], validation, found.preprocessing, lines, found.classes, found.kind)

@@ -24,10 +24,15 @@ class PathDataError(ValueError):
     """The path data cannot be read; the message says where and why."""
 
 
-def parse_path(text: str, most_points: int = MOST_POINTS) -> list[Points]:
+def parse_path(text: str) -> list[Points]:
     """Return the sub-paths as polylines. Raises PathDataError."""
+    return parse_counted(text, MOST_POINTS)[0]
+
+
+def parse_counted(text: str, most: int) -> tuple[list[Points], int]:
+    """Return the sub-paths, and how much they took of `most`: points, and commands without points. Raises PathDataError."""
     reader = _Reader(text)
-    pen = _Pen(most_points)
+    pen = _Pen(most)
     command = ""
     while not reader.at_end():
         if (letter := reader.command()) is not None:
@@ -41,7 +46,7 @@ def parse_path(text: str, most_points: int = MOST_POINTS) -> list[Points]:
         pen.run(command, [reader.number(command, i) for i in range(ARGUMENTS[command.upper()])])
         if command in "Mm":  # More pairs after a move are lines.
             command = "L" if command == "M" else "l"
-    return pen.lines()
+    return pen.lines(), pen.count
 
 
 class _Reader:
@@ -123,7 +128,7 @@ class _Pen:
     def _add(self, places: list[complex]) -> None:
         if self.last == "Z" and places:  # A new sub-path begins where the closed one began.
             self.paths.append([self.first])
-        self._count(len(places))
+        self._count(max(1, len(places)))  # A command without a point takes its time, too.
         self.paths[-1] += places
         if places:
             self.place = places[-1]
@@ -131,4 +136,4 @@ class _Pen:
     def _count(self, more: int) -> None:
         self.count += more
         if self.count > self.most:
-            raise PathDataError(f"the path has more than {self.most:,} points, curves included; use a simpler one")
+            raise PathDataError(f"the drawing has more than {MOST_POINTS:,} points, curves included; use a simpler one")

@@ -4,7 +4,6 @@ Hostile files are refused: a document type with declarations (entities), too man
 ever fetched. Fills, stroke widths, text, pictures and `use` are not read. Knows nothing of models.
 """
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 from xml.parsers import expat
@@ -12,7 +11,7 @@ from xml.parsers import expat
 import numpy as np
 
 from models.drawings.curves import ellipse
-from models.drawings.path_data import MOST_POINTS, MOST_VALUE, NUMBER, PathDataError, parse_path
+from models.drawings.path_data import MOST_POINTS, MOST_VALUE, NUMBER, PathDataError, parse_counted, parse_path
 from models.drawings.polylines import Points
 from models.drawings.transforms import IDENTITY, Matrix, TransformError, apply, parse_transform
 
@@ -23,7 +22,6 @@ MOST_ELEMENTS, MOST_ATTRIBUTES, MOST_TRANSFORMS = 20_000, 50_000, 10_000
 HIDDEN = ("clipPath", "defs", "marker", "mask", "metadata", "pattern", "script", "style", "symbol", "title", "desc")
 NOT_READ = ("foreignObject", "image", "text", "use")
 SHAPES = ("circle", "ellipse", "line", "path", "polygon", "polyline", "rect")
-LENGTH = re.compile(rf"^{NUMBER.pattern}\s*(px)?\s*$")
 
 
 class SvgError(ValueError):
@@ -99,9 +97,9 @@ class _Document:
             matrix = above @ parse_transform(transform)
             self._matrices.append(matrix)
             if name in SHAPES:
-                for line in _shape(name, attributes):
-                    self._points += len(line)
-                    self.polylines.append(apply(matrix, line))
+                lines, count = _shape(name, attributes, MOST_POINTS - self._points)
+                self._points += count
+                self.polylines += [apply(matrix, line) for line in lines]
         except (PathDataError, TransformError) as error:
             raise SvgError(f"the element '{name}': {error}") from None
         if name in NOT_READ:
@@ -122,10 +120,15 @@ def _refuse_declarations(_name: str, _system: str | None, _public: str | None, h
         raise SvgError("the document type has declarations, which may define entities; remove the part in [ ] of <!DOCTYPE")
 
 
-def _shape(name: str, attributes: Mapping[str, str]) -> list[Points]:
-    """Return the polylines of one element."""
+def _shape(name: str, attributes: Mapping[str, str], most: int) -> tuple[list[Points], int]:
+    """Return the polylines of one element, and how many of the `most` points they take."""
     if name == "path":
-        return parse_path(attributes.get("d", ""))
+        return parse_counted(attributes.get("d", ""), most)
+    lines = _plain_shape(name, attributes)
+    return lines, sum(map(len, lines))
+
+
+def _plain_shape(name: str, attributes: Mapping[str, str]) -> list[Points]:
     if name in ("polyline", "polygon"):
         words = attributes.get("points", "").replace(",", " ").split()
         if len(words) > 2 * MOST_POINTS:
@@ -154,8 +157,10 @@ _KEYS = {
 
 
 def _number(name: str, key: str, text: str) -> float:
-    found = LENGTH.match(text.strip())
-    value = float(found[1]) if found else np.nan
+    text = text.strip()
+    found = NUMBER.match(text)
+    # The rest is compared, not matched: a pattern of the whole would go back and forth in long runs of blanks or digits.
+    value = float(found[1]) if found and text[found.end() :].lstrip() in ("", "px") else np.nan
     if not abs(value) <= MOST_VALUE:
         raise SvgError(f"the element '{name}': {key} must be a number without a unit or in px, not {text[:40]!r}")
     return value

@@ -57,7 +57,9 @@ def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
     if (kind := data_kind(name)) is not of:
         raise DataError(f"{name} has {kind.many}, and the model is one of {of.many}")
     options = TRAINING[of.name].options_again(checkpoint.manifest)
-    splits = load_data(name, args.data_dir, options, args.mirror)
+    if args.pack and args.data:
+        raise DataError("--pack has the data that the model was trained on, --data names others: choose one of them")
+    splits = load_data(f"packed:{args.pack}" if args.pack else name, args.data_dir, options, args.mirror)
     print(*splits.summary, sep="\n", end="\n" if splits.summary else "", file=sys.stderr)
     if tuple(splits.test.x.shape[1:]) != checkpoint.vae.config.shape:
         raise DataError(

@@ -40,10 +40,11 @@ class TensorFileError(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """The header of a file: types and shapes of its tensors, and its metadata."""
+    """The header of a file: types and shapes of its tensors, its metadata, and where in the file each tensor starts."""
 
     tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
     metadata: Mapping[str, str]
+    starts: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,9 @@ def _header(file: BinaryIO) -> Header:
         metadata = raw.pop("__metadata__", None) or {}
         if not all(isinstance(value, str) for value in metadata.values()):
             raise TypeError("the metadata is not text")
-        header = Header({name: _described(entry) for name, entry in raw.items()}, metadata)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        tensors = {name: _described(entry) for name, entry in raw.items()}
+        header = Header(tensors, metadata, {name: 8 + size + int(raw[name]["data_offsets"][0]) for name in tensors})
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise _broken(f"{type(error).__name__} in its header: {str(error)[:200]}") from None
     wanted = 8 + size + sum(dtype.itemsize * math.prod(shape) for dtype, shape in header.tensors.values())
     if wanted != file_size:

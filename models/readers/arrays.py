@@ -28,7 +28,6 @@ from models.readers.grey import grey_line
 from models.readers.groups import array_groups, group_line
 from models.readers.layout import TEST, TRAIN, class_lines
 from models.readers.left_out import plural
-from models.readers.memory import check_memory
 from models.readers.path_names import shown
 from models.readers.ranges import RANGE_FLAG, pixel_lines
 from models.readers.values import LOOKED_AT, choose_ink, light_border, transparency_line
@@ -223,17 +222,15 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = (), g
             invert=values.invert,
         )
         channels, height, width = spec.shape
-        check_memory(
-            len(found) * channels * height * width, f"{plural(len(found), 'picture')} of {height} x {width} x {channels}"
-        )
-        x = np.empty((len(found), *spec.shape), np.uint8)
+        rows = options.store(len(found), spec.shape, f"{plural(len(found), 'picture')} of {height} x {width} x {channels}")
         about_ink: list[str] = []
         if options.model is None:  # The ink must be known before pictures are padded, blended or inverted.
             light, transparent = found.look(scale, spec)
             spec, about_ink = choose_ink(spec, light)
             about_ink += [transparency_line(spec, transparent, len(found))] if transparent else []
-        for first, pixels in found.pixels(scale, spec):
-            x[first : first + len(pixels)] = pixels
+        for _, pixels in found.pixels(scale, spec):
+            rows.add(pixels)
+        x = rows.all()
         factors, left_out = {}, []
         for name, array in found.others.items():
             numbers = None
@@ -249,7 +246,7 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = (), g
         f"{shown(path)}: {plural(len(x), 'picture')}",
         *array_lines(found, scale, spec),
         *about_ink,
-        *pixel_lines(int(x.min()), int(x.max()), None if found.is_bytes else scale.range),
+        *pixel_lines(*rows.extremes(), None if found.is_bytes else scale.range),
     ]
     if shape.channels > 1 and options.model is None and options.channels is None and spec.channels == 1:
         summary.append(grey_line(len(x)))

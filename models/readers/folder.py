@@ -1,36 +1,37 @@
-"""Read a folder of pictures into one uint8 array that is allocated once, and say what was found and what was left out.
+"""Read a folder of pictures into rows of bytes, in memory or in a file, and say what was found and what was left out.
 
 Corrupt files are named and skipped, up to a limit. Knows nothing of models or training.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from models.depth import is_deep
-from models.preprocess import Filter, Fit, Pixels, Preprocessing
+from models.preprocess import Filter, Fit, Preprocessing
 from models.readers.download import DataError
 from models.readers.found import Found, class_numbers
 from models.readers.grey import GREY_MODES, HasColorError, grey_line
 from models.readers.groups import folder_groups, group_line
 from models.readers.layout import arrange, class_lines
 from models.readers.left_out import EXAMPLES, listed, of_all, plural
-from models.readers.memory import check_memory
 from models.readers.path_names import shown
 from models.readers.ranges import pixel_lines
 from models.readers.read_options import ReadOptions
-from models.readers.rows import keep_rows
+from models.readers.row_store import Rows
 from models.readers.scan import scan
-from models.readers.survey import choose_shape, header_lines, in_threads, read_picture, survey
+from models.readers.survey import CHUNK, choose_shape, header_lines, in_threads, read_picture, survey
 from models.readers.values import ValueOptions, measure
 
 # So many pictures, evenly spread, are looked at before the others to find out whether there are colours.
 SAMPLE = 100
+# A thread decodes pictures of about so many bytes before it hands them over.
+WAITING = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     choose a size.
     """
     there = scan(root)
-    layout = arrange(root, there.relative, there.left_out, there.unread)
+    relative = there.relative
+    layout = arrange(root, relative, there.left_out, there.unread)
     files = [file for file, kept in zip(there.files, layout.kept, strict=True) if kept]
     headers = survey(files)
     known = [header for header in headers if header is not None]
@@ -72,16 +74,16 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
         spec, about_values = measure(readable, Preprocessing(*shape, options.fit or "crop", options.filter), options.values)
     in_colour = sum(header.mode not in GREY_MODES for header in known)
     if options.model is None and options.channels is None and in_colour:
-        spec, x, reasons = _read_as_found(files, spec)
+        spec, rows, reasons = _read_as_found(files, spec, options)
         about_values += [grey_line(in_colour)] if spec.channels == 1 else []
     else:
-        x, reasons = _read(files, spec)
+        rows, reasons = _read(files, spec, options)
     corrupt = [f"{shown(path)}: {reason}" for path, reason in zip(files, reasons, strict=True) if reason is not None]
     check_corrupt(root, corrupt, len(files), options.max_corrupt)
     index = [i for i, kept in enumerate(layout.kept) if kept]
     good = [reason is None for reason in reasons]
     check_splits(root, [layout.splits[i] for i in index], good, corrupt)
-    x = keep_rows(x, good)
+    x, (least, most) = rows.all(), rows.extremes()
     index = [i for i, is_good in zip(index, good, strict=True) if is_good]
     labels = [shown(label) for i in index if (label := layout.labels[i]) is not None]
     splits = [layout.splits[i] for i in index]
@@ -91,9 +93,9 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
         *(
             about_values
             if any(line.startswith("values") for line in about_values)
-            else [f"values: {x.min()} to {x.max()} of 255", *about_values]
+            else [f"values: {least} to {most} of 255", *about_values]
         ),
-        *pixel_lines(int(x.min()), int(x.max()), spec.range if any(is_deep(header.mode) for header in known) else None),
+        *pixel_lines(least, most, spec.range if any(is_deep(header.mode) for header in known) else None),
         *(class_lines(labels) if labels else []),
         *layout.remarks,
         *there.left_out.lines(),
@@ -104,10 +106,10 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     if lost := sorted({shown(label) for label in layout.labels if label} - set(labels)):
         summary.append(f"warning: no picture of {plural(len(lost), 'class', 'classes')} can be read: {listed(lost)}")
     numbers, classes = class_numbers(labels) if labels else (None, None)
-    groups = folder_groups([there.relative[i] for i in index]) if options.hold_out == "group" else None
+    groups = folder_groups([relative[i] for i in index]) if options.hold_out == "group" else None
     if groups is not None:
         summary.append(group_line(groups, splits, "sub-folders"))
-    return Found(x, numbers, classes, splits if any(splits) else None, {}, spec, summary, groups)
+    return Found(x, numbers, classes, splits if any(splits) else None, {}, spec, summary, groups, skipped=corrupt)
 
 
 def check_corrupt(root: Path, corrupt: Sequence[str], count: int, share: float) -> None:
@@ -136,22 +138,28 @@ def check_splits(root: Path, splits: Sequence[str | None], good: Sequence[bool],
             )
 
 
-def _read(files: Sequence[Path], spec: Preprocessing, grey_only: bool = False) -> tuple[Pixels, list[str | None]]:
-    """Return the pixels of all files, and the reason for each that cannot be read. `grey_only`: see `read_picture`."""
-    check_memory(len(files) * spec.channels * spec.height * spec.width, f"{plural(len(files), 'picture')} of {_shape(spec)}")
-    x = np.empty((len(files), *spec.shape), np.uint8)
+def _read(
+    files: Sequence[Path], spec: Preprocessing, options: FolderOptions, grey_only: bool = False
+) -> tuple[Rows, list[str | None]]:
+    """Return the pixels of all files that can be read, and the reason for each that cannot.
 
-    def fill(i: int) -> str | None:
-        pixels = read_picture(files[i], spec, grey_only)
+    `grey_only`: see `read_picture`.
+    """
+    rows = options.store(len(files), spec.shape, f"{plural(len(files), 'picture')} of {_shape(spec)}")
+    reasons = list[str | None]()
+    chunk = max(1, min(CHUNK, WAITING // math.prod(spec.shape)))
+    for pixels in in_threads(lambda i: read_picture(files[i], spec, grey_only), len(files), "reading pictures", chunk):
         if isinstance(pixels, str):
-            return pixels
-        x[i] = pixels
-        return None
+            reasons.append(pixels)
+        else:
+            rows.add(pixels[None])
+            reasons.append(None)
+    return rows, reasons
 
-    return x, list(in_threads(fill, len(files), "reading pictures"))
 
-
-def _read_as_found(files: Sequence[Path], spec: Preprocessing) -> tuple[Preprocessing, Pixels, list[str | None]]:
+def _read_as_found(
+    files: Sequence[Path], spec: Preprocessing, options: FolderOptions
+) -> tuple[Preprocessing, Rows, list[str | None]]:
     """Read as grey if all pictures have grey pixels only, else in colour. Returns the specification that was right, too.
 
     Colours are nearly always found in the first few of SAMPLE pictures, so that hardly anything is decoded twice.
@@ -160,8 +168,8 @@ def _read_as_found(files: Sequence[Path], spec: Preprocessing) -> tuple[Preproce
     with suppress(HasColorError):
         for file in files[:: max(1, len(files) // SAMPLE)]:
             read_picture(file, grey, grey_only=True)
-        return grey, *_read(files, grey, grey_only=True)
-    return spec, *_read(files, spec)
+        return grey, *_read(files, grey, options, grey_only=True)
+    return spec, *_read(files, spec, options)
 
 
 def _shape(spec: Preprocessing) -> str:

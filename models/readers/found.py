@@ -19,7 +19,10 @@ class Groups(NamedTuple):
 
 @dataclass
 class Found:
-    """N items in the order of the source. `summary` says what was found, what was inferred and what was left out."""
+    """N items in the order of the source. `x` is a `numpy.memmap` if the rows lie in a file.
+
+    `summary` says what was found, what was inferred and what was left out.
+    """
 
     x: NDArray[Any]  # (N, ...), rows of the kind: uint8 (N, C, H, W) for pictures
     labels: NDArray[np.int64] | None  # (N,)
@@ -29,6 +32,8 @@ class Found:
     preprocessing: Any = None  # that of the kind
     summary: list[str] = field(default_factory=list)
     groups: Groups | None = None  # which items belong together
+    keys: list[bytes] | None = None  # what tells rows apart, if it is known already; see `models.readers.copies`
+    skipped: list[str] = field(default_factory=list)  # files that cannot be read, with the reasons
     kind: str = "picture"
 
 

@@ -13,16 +13,21 @@ def free_memory() -> int | None:
     return min((found for found in (_machine(), _group()) if found is not None), default=None)
 
 
-def check_memory(needed: int, what: str) -> None:
-    """Raise DataError if `needed` bytes are more than there are. `what` names the pictures, in plural."""
+def check_memory(needed: int, what: str, instead: str = "") -> None:
+    """Raise DataError if `needed` bytes are more than there are.
+
+    `what` names the pictures, in plural; `instead` ends the advice.
+    """
     free = free_memory()
     if free is not None and needed > free:
         raise DataError(
-            f"{what} need {_text(needed)} of memory, {_text(free)} are free; choose a smaller --size, or fewer pictures"
+            f"{what} need {size_text(needed)} of memory, {size_text(free)} are free; choose a smaller --size, or fewer "
+            f"pictures{instead}"
         )
 
 
-def _text(size: int) -> str:
+def size_text(size: int) -> str:
+    """Return a number of bytes for people."""
     return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.1f} MiB"
 
 

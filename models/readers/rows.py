@@ -18,14 +18,3 @@ def permute_rows(rows: NDArray[Any], order: Sequence[int]) -> None:
             rows[place] = rows[source]
             done[place], place = True, source
         rows[place], done[place] = held, True
-
-
-def keep_rows(rows: NDArray[Any], kept: Sequence[bool]) -> NDArray[Any]:
-    """Move the rows to keep to the front, in their order, and return a view of them."""
-    last = 0
-    for row, keep in enumerate(kept):
-        if keep:
-            if row != last:
-                rows[last] = rows[row]
-            last += 1
-    return rows[:last]

@@ -37,13 +37,14 @@ class Header(NamedTuple):
     animated: bool
 
 
-def in_threads(work: Callable[[int], T], count: int, title: str) -> Iterator[T]:
+def in_threads(work: Callable[[int], T], count: int, title: str, chunk: int = CHUNK) -> Iterator[T]:
     """Yield work(0), work(1), ... in this order, from as many threads as there are cores, with a progress bar.
 
-    Pillow releases the interpreter lock while it decodes. Only a few results wait at a time.
+    Pillow releases the interpreter lock while it decodes. Only a few results wait at a time: for each core, those
+    of three tasks of `chunk` files.
     """
     workers = os.cpu_count() or 1
-    chunks = (range(start, min(count, start + CHUNK)) for start in range(0, count, CHUNK))
+    chunks = (range(start, min(count, start + chunk)) for start in range(0, count, chunk))
     with ThreadPoolExecutor(workers) as pool, tqdm(total=count, desc=title, disable=None, leave=False) as bar:
         waiting = [pool.submit(lambda rows=rows: [work(i) for i in rows]) for rows in islice(chunks, 2 * workers)]  # type: ignore[misc]
         while waiting:

@@ -18,6 +18,7 @@ from models.ink import Invert, has_light_border
 from models.preprocess import Preprocessing, preprocess
 from models.readers.left_out import of_all, plural
 from models.readers.ranges import RANGE_FLAG, Part, choose_range, mixed_lines, part_of
+from models.readers.survey import in_threads
 from models.strip_metadata import strip_metadata
 from models.transparency import Background, Ink, is_transparent, lowest_alpha
 
@@ -46,7 +47,7 @@ def measure(files: Sequence[Path], spec: Preprocessing, wanted: ValueOptions) ->
     read are left out.
     """
     with ThreadPoolExecutor() as pool:
-        kinds = list(pool.map(_kind, files))
+        kinds = list(in_threads(lambda i: _kind(files[i]), len(files), "looking at values"))
         deep = [file for file, kind in zip(files, kinds, strict=True) if kind in ("integers", "floats")]
         transparent = [file for file, kind in zip(files, kinds, strict=True) if kind == "transparent"]
         opaque = [file for file, kind in zip(files, kinds, strict=True) if kind == "opaque"]

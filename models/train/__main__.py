@@ -234,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(str(stopped) or "stopped before the training began", file=sys.stderr)
         return 130
     print(f"{args.out}: digest {checkpoint.digest[:12]}")
-    print("\n".join(next_steps(args.out, args.data_dir, default_data_dir())))
+    print("\n".join(next_steps(args.out, args.data_dir, default_data_dir(), args.pack)))
     return 0
 
 

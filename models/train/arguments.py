@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoint import CONFIG
-from models.readers.path_names import shown, storable
+from models.readers.path_names import expanded, shown, storable
 from models.train.continuing import lengthen
 from models.train.flags import build_parser
 from models.train.initial_weights import flags_of
@@ -22,7 +22,7 @@ from models.train.training_error import TrainingError
 PLACES = {
     "out", "resume", "overwrite", "data_dir", "mirror", "device", "threads", "save_every", "compile", "tensorboard",
     "no_snapshots", "command", "preset", "fit_prior", "choices", "lengthened", "now_longer", "init_digest",
-    "init_data", "given",
+    "init_data", "given", "pack",
 }  # fmt: skip
 # What a run records beside its arguments, so that it continues and describes itself as it started.
 RECORDS = ("preset", "fit_prior", "choices", "lengthened", "init_digest", "init_data", "threads")
@@ -112,6 +112,7 @@ def recorded(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def resumable(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what `--resume` needs: the arguments that determine the result, RECORDS, and the directory of the data."""
+    """Return what `--resume` needs: the arguments that determine the result, RECORDS, and where the data are."""
     records = {name: getattr(args, name) for name in RECORDS}
-    return {**recorded(args), **records, "data_dir": str(args.data_dir.resolve())}
+    pack = args.pack and storable(str(expanded(args.pack).resolve()))
+    return {**recorded(args), **records, "data_dir": str(args.data_dir.resolve()), "pack": pack}

@@ -199,10 +199,15 @@ class _Preset(argparse.Action):
 
 
 def add_data_flags(parser: argparse._ActionsContainer) -> None:
-    """Add --data-dir and --mirror, which training and evaluation share."""
+    """Add the flags of data that training and evaluation share."""
     parser.add_argument(
         "--data-dir", type=Path, default=default_data_dir(), metavar="DIR",
         help="directory of data sets (default: $VAE_DATA_DIR, else data)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pack", type=storable, metavar="FILE",
+        help="leave the pictures of folder:PATH or npz:PATH on the disk, in one file that training writes if it is missing: "
+        "for data larger than the memory; the results are the same",
     )  # fmt: skip
     parser.add_argument("--mirror", metavar="URL", help="download data sets from this URL instead of the official mirrors")
 

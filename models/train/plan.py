@@ -119,11 +119,12 @@ def resume_command(out: Path) -> str:
     return f"{command('models.train')} --out {shlex.quote(str(out))} --resume"
 
 
-def next_steps(out: Path, data_dir: Path, default_data_dir: Path) -> list[str]:
+def next_steps(out: Path, data_dir: Path, default_data_dir: Path, pack: str | None = None) -> list[str]:
     """Return the two commands that come next: serve the model, and measure it."""
     directory = out.resolve()
     shown = out if len(out.parts) > 1 else directory
     data = "" if data_dir.resolve() == default_data_dir.resolve() else f" --data-dir {shlex.quote(str(data_dir))}"
+    data += f" --pack {shlex.quote(pack)}" if pack else ""
     serve = f"{command('service')} --models-dir {shlex.quote(str(shown.parent))}"
     return [
         "next:",

@@ -28,6 +28,7 @@ from models.files.regular_file import read_regular
 README = "README.md"
 SNAPSHOTS = "snapshots"
 MAX_SNAPSHOTS = 24
+BLOCK = 1 << 24  # bytes that are hashed at a time
 PACKAGES = ("torch", "numpy", "pillow", "safetensors", "vae-service")
 
 FILES = """
@@ -64,7 +65,8 @@ def data_digest(x: Tensor) -> str:
     """Return the SHA-256 (hexadecimal) of the shape, the type unless it is uint8, and the bytes of rows, (N, ...)."""
     kind = "" if x.dtype == torch.uint8 else str(x.dtype)
     digest = hashlib.sha256(f"{tuple(x.shape)}{kind}".encode())
-    digest.update(np.ascontiguousarray(x.cpu().numpy()).data)
+    for block in x.split(max(1, BLOCK * len(x) // max(1, x.nbytes))):  # so that rows in a file are never all in memory
+        digest.update(np.ascontiguousarray(block.cpu().numpy()).data)
     return digest.hexdigest()
 
 

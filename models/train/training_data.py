@@ -4,6 +4,7 @@ Knows nothing of models or objectives.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,8 +59,12 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
     kind = training_kind.kind
     check_out(args.out, args.data)
     resuming = args.resume and (args.out / "run" / STATE).exists()
+    # The file has what the run was started with, even if the folder has changed since.
+    source, options = args.data, training_kind.options(args)
+    if resuming and args.pack and expanded(args.pack).exists():
+        source, options = f"packed:{args.pack}", replace(options, pack=None)
     try:
-        splits = load_data(args.data, args.data_dir, training_kind.options(args), args.mirror)
+        splits = load_data(source, args.data_dir, options, args.mirror)
     except DataError as error:
         if not resuming:
             raise

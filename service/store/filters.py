@@ -171,12 +171,12 @@ def _described(
 def where(conditions: tuple[Condition, ...], test: Callable[[Condition], tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
     """Return (" AND ... AND ...", parameters) in SQL. `test` translates one condition, without the negation of `ne`.
 
-    Where a test is NULL, as for an item without the key, it counts as false.
+    Where a test is NULL, as for an item without the key, it counts as false: SQL does so itself, but for a negation.
     """
     parts, parameters = [""], list[Any]()
     for condition in conditions:
         sql, values = test(condition)
-        parts.append(f"{'NOT ' if condition.operator == 'ne' else ''}coalesce({sql}, false)")
+        parts.append(f"NOT coalesce({sql}, false)" if condition.operator == "ne" else f"({sql})")
         parameters += values
     return " AND ".join(parts), parameters
 

@@ -17,6 +17,7 @@ from models.nets.conv import Conv, default_channels
 from models.preprocess import Filter, Fit, Preprocessing
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
+from models.readers.path_names import expanded
 from models.readers.ranges import RANGE_FLAG
 from models.readers.read_options import ReadOptions
 from models.readers.values import ValueOptions
@@ -35,7 +36,7 @@ class PictureTraining(Training):
     flags: ClassVar[frozenset[str]] = frozenset(
         (
             *("size", "channels", "fit", "filter", "range", "background", "invert", "max_corrupt", "binarize"),
-            *("conv_channels", "feature_weight", "pixel_weight"),
+            *("conv_channels", "feature_weight", "pixel_weight", "pack"),
         )
     )
     reasons: ClassVar[tuple[str, ...]] = ("hidden", "channels", START)
@@ -69,7 +70,7 @@ class PictureTraining(Training):
         return FolderOptions(
             args.size and tuple(args.size), args.channels, args.fit, args.filter, args.max_corrupt,
             ValueOptions(args.range and tuple(args.range), args.background, args.invert, source),
-            hold_out=args.validation_split, validation=args.validation,
+            hold_out=args.validation_split, validation=args.validation, pack=args.pack and expanded(args.pack),
         )  # fmt: skip
 
     def options_again(self, manifest: Manifest) -> ReadOptions:

@@ -18,6 +18,7 @@ BERNOULLI_BY_NAME = ("mnist", "fashion-mnist")
 MIDDLE_SHARE = 0.25
 # ... and redrawing each value as 0 or 1 makes at most this share of their variance (MNIST: 16 %, photographs: 60 to 90 %).
 REDRAWN_SHARE = 0.25
+BLOCK = 1000  # Pictures are looked at in blocks of so many.
 SAMPLED_VALUES = 1 << 22  # The shares are measured on about so many values.
 START = "first weights"  # the choice to start from the mean of the pictures
 MEAN_PICTURES = 1000  # The mean of the pictures is measured on about so many.
@@ -34,9 +35,11 @@ class Values(NamedTuple):
 
 def spread(x: Tensor) -> Values:
     """Measure the values of pictures, uint8 (N, C, H, W)."""
-    flat = x.flatten()
-    counts = torch.bincount(flat[:: max(1, len(flat) // SAMPLED_VALUES)], minlength=256).double().cpu()
-    share, value = counts / counts.sum(), torch.arange(256).double() / 255
+    step, first, counts = max(1, x.numel() // SAMPLED_VALUES), 0, torch.zeros(256, dtype=torch.int64)
+    for block in x.split(BLOCK):
+        counts += torch.bincount(block.flatten()[-first % step :: step], minlength=256).cpu()
+        first += block.numel()
+    share, value = counts.double() / counts.sum(), torch.arange(256).double() / 255
     mean = float((share * value).sum())
     noise = float((share * value * (1 - value)).sum())
     middle = float(share[(value > 0.1) & (value < 0.9)].sum())

@@ -54,7 +54,7 @@ def _test(condition: Condition) -> tuple[str, list[Any]]:
         case "exists":
             return f"({found} IS {'NOT ' if value else ''}NULL)", at
         case "eq" | "ne":  # @> is equality for a scalar, and for a list whether it has the element
-            return f"({found} @> %s::jsonb)", [*at, _json(value)]
+            return f"({found} @> %s::jsonb)", [*at, _json(canonical(value))]
         case "in":
             values = [_json(one) for one in value]
             listed = f"{found} @> ANY(%s::jsonb[])"
@@ -76,6 +76,17 @@ def _test(condition: Condition) -> tuple[str, list[Any]]:
                 test, type_, other = f"{text}::numeric {ORDERED[order]} %s::numeric", "number", _json(value)
             # CASE, since PostgreSQL may evaluate the right side of AND first.
             return f"(CASE WHEN {kind} = '{type_}' THEN {test} END)", [*at, *at, other]
+
+
+def place(key: str) -> tuple[str, list[Any]]:
+    """Return the value at a key as SQL, and its parameters."""
+    found, _, parameters = _place(Condition(key, "exists", True))
+    return found, parameters
+
+
+def canonical(value: Any) -> Any:
+    """Return the scalar that stands for all that are equal to this one in a filter: 7 for 7.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else _number(value)
 
 
 def _place(condition: Condition) -> tuple[str, str, list[Any]]:

@@ -1,19 +1,15 @@
-"""Tables and indexes of the PostgreSQL backend, and the migrations of its schema. Knows nothing of items."""
+"""Tables of the PostgreSQL backend, and the migrations of its schema. Knows nothing of items."""
 
-import struct
 from typing import Any
 
 import psycopg
 
-from service.store.interface import Collection, StoreUnusable
+from service.store.interface import StoreUnusable
 
 PgConnection = psycopg.Connection[tuple[Any, ...]]
 
 # Key of an advisory lock: any number that no other program uses on the same database.
 LOCK = 0x56414531
-CLASSES = {"l2": "vector_l2_ops", "cosine": "vector_cosine_ops", "w2": "vector_l2_ops"}
-# The most dimensions that an HNSW index supports.
-MAX_INDEXED = 2000
 
 # From each version to the next. A published migration never changes: nothing uses vae_traces, traces and forgotten any more.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -129,34 +125,3 @@ def make_table(connection: PgConnection, number: int, dim: int) -> None:
             )"""
     )
     connection.execute(f"CREATE INDEX ON {table(number)} (seq)")
-
-
-def indexed(metric: str) -> str:
-    """Return the metric of the approximate index for a collection's metric: the same, or w2, which finds candidates."""
-    return metric if metric in CLASSES else "w2"
-
-
-def compared(metric: str, dim: int, sigma_weight: float) -> str:
-    """Return what an index of this metric is of, and what a search must order by to use it: mu, or [mu, w sigma]."""
-    if metric != "w2":
-        return "mu"
-    weights = [1.0] * dim + [float(sigma_weight)] * dim
-    return "both_" if sigma_weight == 1 else f"((both_ * '{weights}'::vector)::vector({2 * int(dim)}))"
-
-
-def make_index(connection: PgConnection, number: int, collection: Collection) -> None:
-    """Make the approximate index for the collection's metric and weight, and drop that of another one."""
-    wanted, dim, weight = indexed(collection.metric), collection.dim, collection.sigma_weight
-    # The name has all digits of the weight, since an index that is there already stays.
-    name = f"{table(number)}_{wanted}" + (f"_{struct.pack('>d', weight).hex()}" if weight != 1 else "")
-    there = connection.execute(
-        "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam "
-        "WHERE indrelid = %s::regclass AND amname = 'hnsw'",
-        (table(number),),
-    )
-    for (other,) in there.fetchall():
-        if other != name:
-            connection.execute(f"DROP INDEX {other}")
-    if (2 * dim if wanted == "w2" else dim) <= MAX_INDEXED:
-        what = f"{compared(wanted, dim, weight)} {CLASSES[wanted]}"
-        connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {table(number)} USING hnsw ({what})")

@@ -8,16 +8,27 @@ from typing import Any
 
 import numpy as np
 
+from service.store.filters import Condition
 from service.store.interface import Collection, Floats, Found, Neighbors, Search
 from service.store.postgres.filters import pgvector_where
+from service.store.postgres.indexes import HALF_MOST, Graph, Indexes, indexed, indexes
 from service.store.postgres.known_keys import unknown_keys
-from service.store.postgres.schema import PgConnection, compared, indexed, table
+from service.store.postgres.schema import PgConnection, table
 from service.store.postgres.work import ITEM, as_items, find, get, received, vector
 from service.store.sqlite.search import gaussians, in_order, own_id
 from service.store.vectors.candidates import BLOCK, Nearest
 
-# hnsw.ef_search, the candidates of the index: this factor times k, and its bounds.
-EF_FACTOR, EF_LEAST, EF_MOST = 4, 100, 1000
+# hnsw.ef_search, the candidates of the index: this factor times k, and its bounds; and the least number with a filter.
+EF_FACTOR, EF_LEAST, EF_FILTERED, EF_MOST = 4, 160, 400, 1000
+# The index finds twice as many as wanted, but at most so many more, to be measured in float64: with a filter they come from it
+# in groups that are not in order, so fewer would miss more of the near ones.
+MORE = 100
+# hnsw.max_scan_tuples: vectors that the index looks at for each item that it shall find, and the bounds.
+SCANNED, SCANNED_LEAST, SCANNED_MOST = 1000, 20_000, 200_000
+# A smaller collection is searched exactly: an index would not be faster.
+EXACT_BELOW = 1000
+# An `in` with more values than this is not searched value by value.
+FEW_VALUES = 4
 OPERATORS = {"l2": "<->", "cosine": "<=>", "w2": "<->"}
 STREAM = "vae_search"
 
@@ -28,54 +39,104 @@ def search(connection: PgConnection, name: str, digest: str, wanted: Search) -> 
     number, collection = find(connection, name, digest)
     mu, sigma = gaussians(wanted, collection, lambda ids: get(connection, name, ids))
     unknown = unknown_keys(connection, number, collection, wanted.filter, wanted.strict)
-    where, parameters = pgvector_where(wanted.filter)
-    has_index = wanted.metric == indexed(collection.metric) and wanted.sigma_weight == collection.sigma_weight
-    by_index = wanted.candidates is None and not wanted.exact and has_index
-    if wanted.distance.needs_sigma:
-        where += " AND has_sigma"
-    task = _Task(connection, number, collection, wanted, where, parameters)
+    has_metric = wanted.metric == indexed(collection.metric) and wanted.sigma_weight == collection.sigma_weight
+    may_use = wanted.candidates is not None or (not wanted.exact and has_metric and collection.count >= EXACT_BELOW)
+    there = indexes(connection, number, collection) if may_use else None
+    by_index = wanted.candidates is None and there is not None and there.has_graph and _fits(there.graph, mu, sigma)
+    task = _Task(connection, number, collection, wanted, there)
     if by_index or wanted.candidates is not None:
-        ordered_by = wanted.metric if by_index else "w2"
-        neighbors = [task.nearest_of(i, mu[i], sigma[i], ordered_by) for i in range(len(mu))]
+        neighbors = [task.nearest_of(i, mu[i], sigma[i]) for i in range(len(mu))]
     else:
         neighbors = task.exact(mu, sigma)
     return Found(neighbors, not by_index and wanted.candidates is None, collection.seq, unknown)
+
+
+def _fits(graph: Graph, mu: Floats, sigma: Floats) -> bool:
+    """Return whether the type of the index has numbers as large as those of the queries."""
+    largest = max(np.abs(mu).max(initial=0), graph.sigma_weight * sigma.max(initial=0))
+    return not graph.half or bool(largest <= HALF_MOST)
 
 
 class _Task:
     """One search in one transaction."""
 
     def __init__(
-        self, connection: PgConnection, number: int, collection: Collection, wanted: Search, where: str, parameters: list[Any]
+        self, connection: PgConnection, number: int, collection: Collection, wanted: Search, there: Indexes | None
     ) -> None:
         self.connection, self.table, self.dim, self.wanted = connection, table(number), collection.dim, wanted
-        self.where, self.parameters, self.count = where, parameters, collection.count
-        self.sigma_weight = collection.sigma_weight
+        self.where, self.parameters = pgvector_where(wanted.filter)
+        if wanted.distance.needs_sigma:
+            self.where += " AND has_sigma"
+        self.count, self.sigma_weight = collection.count, collection.sigma_weight
+        self.plain = Graph(number, "w2", collection.dim, collection.sigma_weight)
+        self.there = there
 
-    def nearest_of(self, i: int, mu: Floats, sigma: Floats, metric: str, scanning: bool = False) -> Neighbors:
-        """Let the database find the nearest to query i by l2, cosine or the collection's w2, and measure those in float64.
+    def nearest_of(self, i: int, mu: Floats, sigma: Floats) -> Neighbors:
+        """Let the database find the nearest to query i by l2, cosine or the collection's w2, and measure those in float64."""
+        there, candidates = self.there, self.wanted.candidates
+        if candidates is not None or there is None:
+            graph = there.graph if there and there.graph.metric == "w2" and there.has_graph else self.plain
+            return self._nearest(self._found(i, mu, sigma, graph, candidates or self.wanted.k), mu, sigma)
+        ways, limit = self._ways(there), self.wanted.k + min(self.wanted.k, MORE)
+        rows = {row[0]: row for graph, one in ways for row in self._found(i, mu, sigma, graph, limit, one)}
+        return self._nearest(list(rows.values()), mu, sigma)
 
-        `scanning`: without the index.
+    def _ways(self, there: Indexes) -> list[tuple[Graph | None, Condition | None]]:
+        """Return the indexes to ask, one after another, with the condition that each adds to the filter.
+
+        None stands for no HNSW index: the items that a condition on a rare value finds by its GIN index are all measured.
         """
-        limit = self.wanted.candidates or self.wanted.k
-        width = min(max(EF_FACTOR * limit, EF_LEAST), EF_MOST)
-        self.connection.execute(f"SET LOCAL hnsw.ef_search = {width}")
-        self.connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-        self.connection.execute(f"SET LOCAL enable_indexscan = {'off' if scanning else 'on'}")
-        weight = np.float32(self.sigma_weight)
-        query = np.concatenate([mu, weight * sigma]) if metric == "w2" else mu
-        by = f"{compared(metric, self.dim, self.sigma_weight)} {OPERATORS[metric]} %s::vector"
+        for condition in self.wanted.filter:
+            if condition.operator not in ("eq", "in") or not there.has_key(condition.key):
+                continue
+            values = condition.value if condition.operator == "in" else (condition.value,)
+            if 1 <= len(values) <= FEW_VALUES:
+                ones = [Condition(condition.key, "eq", value) for value in values]
+                return [(there.part(one), one) for one in ones]
+        return [(there.graph, None)]
+
+    def _found(
+        self, i: int, mu: Floats, sigma: Floats, graph: Graph | None, limit: int, added: Condition | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of the items that are nearest to query i, about; all that match if they are fewer than the limit."""
+        spelled = graph or self._plain_of()
+        where, parameters = self.where, self.parameters
+        if added is not None:
+            more, values = pgvector_where((added,))
+            where, parameters = where + more, [*parameters, *values]
         excluded = own_id(self.wanted, i)
-        others, own = ("", []) if excluded is None else (" AND id <> %s", [excluded])
-        rows = self.connection.execute(
-            f"SELECT {ITEM} FROM {self.table} WHERE true{self.where}{others} "  # noqa: S608
-            f"ORDER BY {by} LIMIT %s",
-            (*self.parameters, *own, vector(query), limit),
-        ).fetchall()
-        # The index may stop before it has found all that match.
-        if len(rows) < min(limit, self.count - len(own)) and not scanning:
-            return self.nearest_of(i, mu, sigma, metric, scanning=True)
-        return self._nearest(rows, mu, sigma)
+        if excluded is not None:
+            where, parameters = f"{where} AND id <> %s", [*parameters, excluded]
+        weight = np.float32(self.sigma_weight)
+        query = np.concatenate([mu, weight * sigma]) if spelled.metric == "w2" else mu
+        by = f"{spelled.compared} {OPERATORS[spelled.metric]} %s::{spelled.type}"
+        statement = f"SELECT {ITEM} FROM {self.table} WHERE true{where} ORDER BY {by} LIMIT %s"  # noqa: S608
+        for is_scan in (False, True) if graph else (True,):
+            self._set(limit, is_scan, spelled.part is not None)
+            # A plan for any parameters, which psycopg could prepare, has no use for the index of one value.
+            rows = self.connection.execute(statement, (*parameters, vector(query), limit), prepare=False).fetchall()
+            # The index may stop before it has found all that match.
+            if len(rows) >= min(limit, self.count - (excluded is not None)):
+                break
+        return rows
+
+    def _plain_of(self) -> Graph:
+        """Return what to order by without an index."""
+        return self.plain if self.wanted.metric == "w2" else Graph(self.plain.number, self.wanted.metric, self.dim)
+
+    def _set(self, limit: int, is_scan: bool, has_part: bool) -> None:
+        least = EF_FILTERED if self.where else EF_LEAST
+        settings = {
+            "hnsw.ef_search": min(max(EF_FACTOR * self.wanted.k, least), EF_MOST),
+            "hnsw.iterative_scan": "relaxed_order",
+            "hnsw.max_scan_tuples": min(max(SCANNED * limit, SCANNED_LEAST), SCANNED_MOST),
+            "enable_indexscan": "off" if is_scan else "on",
+            "enable_seqscan": "on" if is_scan else "off",
+            # The planner thinks that measuring all items of a value is faster than their own HNSW index.
+            "enable_bitmapscan": "off" if has_part and not is_scan else "on",
+        }
+        statements = "; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items())
+        self.connection.execute(statements.encode(), prepare=False)
 
     def exact(self, mu: Floats, sigma: Floats) -> list[Neighbors]:
         """Measure every matching item."""

@@ -10,8 +10,9 @@ import orjson
 from service.store.filters import Condition
 from service.store.interface import Collection, Floats, Items, ModelMismatch, NoPicture, UnknownCollection, UnknownItem
 from service.store.postgres.filters import pgvector_where
+from service.store.postgres.indexes import make_index
 from service.store.postgres.known_keys import unknown_keys
-from service.store.postgres.schema import PgConnection, make_index, make_table, table
+from service.store.postgres.schema import PgConnection, make_table, table
 
 # Timeouts of a statement that waits for no lock: for a filter over millions of items, and for making an index.
 STATEMENT_SECONDS = 30.0
@@ -63,7 +64,9 @@ def create(connection: PgConnection, wanted: Collection) -> Collection:
             "keep = coalesce(%s, keep) WHERE number = %s",
             (*changeable, number),
         )
-    make_index(connection, number, wanted)
+    # A collection whose index was dropped, as for a bulk load, gets none before its metric changes.
+    if made or (found.metric, found.sigma_weight) != (wanted.metric, wanted.sigma_weight):
+        make_index(connection, number, wanted)
     return find(connection, wanted.name)[1]
 
 

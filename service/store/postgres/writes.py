@@ -1,15 +1,18 @@
 """Changes of items in PostgreSQL: functions that take a connection inside a transaction. Knows nothing of pools or retries."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import psycopg
 
 from service.store.filters import Condition, check_deletion
-from service.store.interface import Deleted, IfExists, Items, Patched, PicturesFull, UnknownItem, Upserted
+from service.store.interface import BadItem, Deleted, IfExists, Items, Patched, PicturesFull, UnknownItem, Upserted
 from service.store.metadata import patched
 from service.store.postgres.filters import fields_of, pgvector_where
+from service.store.postgres.indexes import HALF_MOST
 from service.store.postgres.known_keys import unknown_keys
 from service.store.postgres.schema import PgConnection, table
 from service.store.postgres.work import STATEMENT_SECONDS, find, vector
@@ -25,7 +28,7 @@ def upsert(
     there = {id for (id,) in rows}
     wanted = wanted_of(name, items, there, if_exists)
     both = np.concatenate([items.mu, items.sigma], axis=1)
-    with connection.cursor() as cursor:
+    with _indexable(), connection.cursor() as cursor:
         cursor.executemany(
             f"INSERT INTO {table(number)} AS old (id, seq, mu, both_, has_sigma, metadata, fields) "  # noqa: S608
             "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, mu = excluded.mu, "
@@ -55,6 +58,18 @@ def upsert(
     _remove_pictures(connection, number, result.replaced)
     _add_pictures(connection, number, originals(collection, items, wanted), max_picture_bytes)
     return result
+
+
+@contextmanager
+def _indexable() -> Iterator[None]:
+    """Raise BadItem for numbers that the 16-bit index of the collection cannot have."""
+    try:
+        yield
+    except psycopg.errors.NumericValueOutOfRange as error:
+        raise BadItem(
+            f"mu and the weighted sigma must be at most {HALF_MOST:g} here, since the index of the collection has 16-bit "
+            "numbers; nothing was stored; `python -m service.store index --numbers float32` allows larger ones"
+        ) from error
 
 
 def _add_keys(connection: PgConnection, number: int, keys: Iterable[str]) -> None:

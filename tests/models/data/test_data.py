@@ -208,8 +208,8 @@ def test_folders_are_read_as_asked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cifar", "", "npz:", "folder:", "npz", "mnist:path", "MNIST"])
 def test_unknown_names(tmp_path: Path, name: str) -> None:
-    known = r"mnist, fashion-mnist, lpc-sprites, omniglot-strokes, folder:PATH, npz:PATH, csv:PATH, parquet:PATH, strokes:PATH"
-    with pytest.raises(DataError, match=rf"unknown data set .* known: {known}, text:PATH"):
+    known = r"mnist, fashion-mnist, lpc-sprites, omniglot-strokes, folder:PATH, npz:PATH, packed:PATH, csv:PATH"
+    with pytest.raises(DataError, match=rf"unknown data set .* known: {known}, parquet:PATH, strokes:PATH, text:PATH"):
         load_data(name, tmp_path)
 
 

@@ -51,6 +51,13 @@ def test_a_plain_document_type_is_accepted() -> None:
         (HEAD + "&amp;&unknown;</svg>", "not a well-formed SVG file"),
         (HEAD + "<g>" * 200 + "</g>" * 200 + "</svg>", "nested more than 100 deep"),
         (HEAD + '<path d="M0 0' + "L1 1" * 15_000 + '"/><path d="M0 0' + "L1 1" * 15_000 + '"/></svg>', "20,000 points"),
+        (HEAD + '<path d="M0 0' + "z" * 30_000 + '"/></svg>', "more than 20,000 points"),
+        (
+            HEAD + '<path d="M0 0' + "a1 1 0 0 0 0 0" * 15_000 + '"/><path d="M0 0' + "z" * 15_000 + '"/></svg>',
+            "20,000 points",
+        ),
+        (HEAD + '<line x1="1' + " " * 1_000_000 + 'y" y1="1"/></svg>', "x1 must be a number without a unit"),
+        (HEAD + '<line x1="' + "1" * 1_000_000 + '!" y1="1"/></svg>', "x1 must be a number without a unit"),
         (HEAD + '<circle r="5cm"/></svg>', "r must be a number without a unit or in px, not '5cm'"),
         (HEAD + '<path transform="spin(3)" d="M0 0L1 1"/></svg>', "'spin' is unknown"),
         (HEAD + '<path transform="scale(1e9)" d="M1 1L2 2"/></svg>', "after all transforms"),

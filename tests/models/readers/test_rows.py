@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.readers.rows import keep_rows, permute_rows
+from models.readers.rows import permute_rows
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 100])
@@ -13,12 +13,3 @@ def test_permuting(count: int) -> None:
     expected = rows[order]
     permute_rows(rows, order.tolist())
     np.testing.assert_array_equal(rows, expected)
-
-
-def test_keeping() -> None:
-    rows = np.arange(12).reshape(6, 2)
-    kept = [False, True, True, False, False, True]
-    expected = rows[kept]
-    found = keep_rows(rows, kept)
-    np.testing.assert_array_equal(found, expected)
-    assert np.shares_memory(found, rows)

@@ -85,8 +85,9 @@ FILTERS: list[dict[str, Any]] = [
 ]
 
 
-async def test_every_metric_and_filter_is_exact(store: LatentStore) -> None:
+async def test_every_metric_and_filter_is_exact(store: LatentStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it does not claim to be: so few items are all that an approximate index looks at."""
+    monkeypatch.setattr("service.store.postgres.search.EXACT_BELOW", 0)
     twin, rng = await filled(store), np.random.default_rng(5)
     for metric in METRICS:
         for filter, exact in [(filter, exact) for filter in FILTERS for exact in (True, None)]:
@@ -184,8 +185,9 @@ async def test_ids_weights_vectors_and_candidates(store: LatentStore) -> None:
         await check_options(store, twin, metric)
 
 
-async def test_the_weight_of_sigma_is_that_of_the_search(store: LatentStore) -> None:
+async def test_the_weight_of_sigma_is_that_of_the_search(store: LatentStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it is the collection's, for which there may be an approximate index, or another one."""
+    monkeypatch.setattr("service.store.postgres.search.EXACT_BELOW", 0)
     twin, rng = await filled(store), np.random.default_rng(7)
     mu, sigma = rng.standard_normal((6, DIM)).astype(np.float32), rng.uniform(0.1, 1, (6, DIM)).astype(np.float32)
     queries = [Query(mu[i], sigma[i]) for i in range(6)]

@@ -13,7 +13,7 @@ import pytest
 from service.store import make_store
 from service.store.filters import parse_filter
 from service.store.interface import Collection, Items, LatentStore, NoPicture, Query, Search
-from service.store.postgres import schema
+from service.store.postgres import indexes, schema
 from service.store.sqlite import file
 from tests.service.store.direction_player import made, records
 
@@ -108,7 +108,7 @@ async def test_a_database_of_an_earlier_version(database: str, monkeypatch: pyte
             ).fetchone()
             assert row is not None
             schema.make_table(connection, row[0], dim)
-            schema.make_index(connection, row[0], Collection("any", "mnist", digest, dim, metric))
+            indexes.make_index(connection, row[0], Collection("any", "mnist", digest, dim, metric))
         own = block()
         for i, id in enumerate(own.ids):
             mu, both = own.mu[i].tolist(), [*own.mu[i].tolist(), *own.sigma[i].tolist()]

@@ -1,0 +1,147 @@
+"""Make the indexes of a large collection in PostgreSQL while it is used: HNSW indexes, and those of keys for filters.
+
+Each index is made concurrently, so that items can be added and found meanwhile. If this is ended at any moment, what is
+finished stays and is used; the next call removes what is not, and goes on. Knows nothing of the command line.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import orjson
+import psycopg
+
+from service.store.filters import Condition, usable_key
+from service.store.interface import BadItem, Collection, StoreBusy, StoreError, StoreUnavailable, StoreUnusable
+from service.store.postgres.filters import canonical, place
+from service.store.postgres.indexes import HALF_MOST, MAX_INDEXED, Graph, indexes, key_index, key_statement
+from service.store.postgres.schema import LOCK, PgConnection, migrate, table
+from service.store.postgres.work import find
+
+# A value of a key gets an HNSW index of its own if it has so many items and such a share of them.
+LEAST_ITEMS, LEAST_SHARE = 1000, 0.01
+# The most indexes that a collection may have for values: each is a little work for every item that is added.
+MOST_PARTS = 200
+# The most keys of one command.
+MOST_KEYS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What indexes a collection shall have."""
+
+    half: bool | None = None  # 16-bit numbers; None leaves it as it is
+    keys: Sequence[str] = ()  # keys of filters
+    memory: str = "1GB"  # maintenance_work_mem
+    workers: int = 2  # max_parallel_maintenance_workers
+    no_graphs: bool = False  # drop them all: before a bulk load
+
+
+def build_indexes(address: str, name: str, wanted: Wanted, tell: Callable[[str], None]) -> None:
+    """Make the indexes that are wanted and are not there, and drop those that are not. `tell` gets a line for each.
+
+    Raises UnknownCollection, StoreError, StoreBusy, StoreUnavailable, StoreUnusable.
+    """
+    for key in wanted.keys:
+        if not usable_key(key):
+            raise StoreError(f"{key[:80]!r} is not a key of a filter; docs/http.md says what keys may be")
+    try:
+        with closing(psycopg.connect(address, autocommit=True)) as connection:
+            migrate(connection)
+            number, collection = find(connection, name)
+            [(is_free,)] = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK, number))
+            if not is_free:
+                raise StoreBusy(
+                    f"another command makes indexes of the collection {name!r}, or one that was ended still does in the "
+                    "database (pg_stat_progress_create_index); try again when it has finished"
+                )
+            connection.execute("SELECT set_config('maintenance_work_mem', %s, false)", (wanted.memory,))
+            connection.execute(
+                "SELECT set_config('max_parallel_maintenance_workers', %s, false)", (str(max(0, wanted.workers - 1)),)
+            )
+            _Builder(connection, number, collection, wanted, tell).build()
+    except psycopg.errors.NumericValueOutOfRange as error:
+        raise BadItem(f"an item has a number above {HALF_MOST:g}; use --numbers float32") from error
+    except psycopg.errors.UndefinedTable as error:
+        raise StoreError(f"the collection {name!r} was deleted meanwhile") from error
+    except psycopg.errors.InvalidParameterValue as error:
+        raise StoreError(f"PostgreSQL does not accept the memory {wanted.memory!r}: {error}") from error
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction) as error:
+        raise StoreUnusable(f"the database is not writable: {error}") from error
+    except psycopg.Error as error:
+        raise StoreUnavailable(f"the indexes could not be finished, run the same command again to go on: {error}") from error
+
+
+class _Builder:
+    """The work for one collection."""
+
+    def __init__(
+        self, connection: PgConnection, number: int, collection: Collection, wanted: Wanted, tell: Callable[[str], None]
+    ) -> None:
+        self.connection, self.number, self.collection = connection, number, collection
+        self.wanted, self.tell = wanted, tell
+
+    def build(self) -> None:
+        """Do the work."""
+        there = indexes(self.connection, self.number, self.collection)
+        for name in sorted(there.invalid):
+            self._drop(name, "was not finished")
+        if self.wanted.no_graphs:
+            for name in sorted(there.graphs - there.invalid):
+                self._drop(name, "is not wanted")
+            self.tell("searches are exact now, and slow; make the indexes again after loading")
+            return
+        graph = there.graph if self.wanted.half is None else replace(there.graph, half=self.wanted.half)
+        if not graph.is_possible:
+            most = MAX_INDEXED[graph.type]
+            raise StoreError(
+                f"an index of {graph.type}s has at most {most} dimensions, and this collection needs {graph.width}"
+                + ("" if graph.half else "; --numbers float16 allows 4000")
+            )
+        valid = set(there.valid)
+        self._make(graph.name, graph.statement(self.connection, True), "all items", valid)
+        for key in self.wanted.keys:
+            self._make(
+                key_index(self.number, key), key_statement(self.connection, self.number, key), f"the key {key!r}", valid
+            )
+        self.connection.execute(f"ANALYZE {table(self.number)}")
+        parts = {part.name: (part, count) for key in self.wanted.keys for part, count in self._parts(graph, key)}
+        if len(parts) > MOST_PARTS:
+            raise StoreError(f"the keys have {len(parts)} frequent values together, at most {MOST_PARTS} can have indexes")
+        for name, (part, count) in parts.items():
+            what = f"{count:,} items with {part.label}"
+            self._make(name, part.statement(self.connection, True), what, valid)
+        for name in sorted((there.graphs - there.invalid) - {graph.name, *parts} - self._kept(there.valid, graph)):
+            self._drop(name, "is of other numbers, or of a value that is rare now")
+
+    def _parts(self, graph: Graph, key: str) -> list[tuple[Graph, int]]:
+        """Return the indexes for the frequent values of a key, with the number of items of each."""
+        found, at = place(key)
+        least = max(LEAST_ITEMS, round(LEAST_SHARE * self.collection.count))
+        # An element of a list counts as a value: a filter finds it, too.
+        rows = self.connection.execute(
+            "SELECT value::text, count(*) FROM (SELECT CASE jsonb_typeof(found) WHEN 'array' THEN found "  # noqa: S608
+            f"ELSE jsonb_build_array(found) END AS list FROM (SELECT {found} AS found FROM {table(self.number)}) AS one "
+            "WHERE found IS NOT NULL) AS lists, jsonb_array_elements(list) AS value "
+            "WHERE jsonb_typeof(value) NOT IN ('object', 'array') GROUP BY value HAVING count(*) >= %s ORDER BY 2 DESC",
+            (*at, least),
+        )
+        return [(replace(graph, part=Condition(key, "eq", canonical(orjson.loads(text)))), count) for text, count in rows]
+
+    def _kept(self, valid: frozenset[str], graph: Graph) -> frozenset[str]:
+        """Return the indexes of values that a command without keys leaves as they are."""
+        if self.wanted.keys:
+            return frozenset()
+        return frozenset(name for name in valid if name.startswith(f"{graph.name}_") and graph.half == ("_half" in name))
+
+    def _make(self, name: str, statement: str, what: str, valid: set[str]) -> None:
+        if name in valid:
+            self.tell(f"there is an index over {what} already")
+            return
+        self.tell(f"making an index over {what}")
+        self.connection.execute(statement.encode())
+        valid.add(name)
+
+    def _drop(self, name: str, why: str) -> None:
+        self.tell(f"dropping the index {name}, which {why}")
+        self.connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")

@@ -1,0 +1,1 @@
+"""Tests of deploy/kubernetes, which need no cluster: kubectl and helm make the objects, and plain processes run the pod."""

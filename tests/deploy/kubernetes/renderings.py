@@ -1,0 +1,62 @@
+"""All ways of deploying that the tests look at: each overlay and component, and the chart with many values."""
+
+import functools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .programs import CHART, KUBERNETES, Object, combined, kustomized, objects, templated
+
+ONES = "sha256:" + "1" * 64
+TWOS = "sha256:" + "2" * 64
+IMAGE = {"image": {"repository": "registry.example/vae-service", "digest": ONES}}
+POSTGRES = {"store": {"kind": "postgres"}}
+OVERLAYS = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
+VALUES: dict[str, dict[str, Any]] = {
+    "least": {},
+    "tag": {"image": {"digest": "", "tag": "0.1.0", "pullSecrets": ["registry"]}},
+    "replicas": {"replicas": 3, **POSTGRES},
+    "autoscaling": {"autoscaling": {"enabled": True, "minReplicas": 3, "queuedRows": 4000000}, **POSTGRES},
+    "gpus": {"gpu": {"count": 2}, "nodeSelector": {"pool": "gpu"}, "tolerations": [{"key": "gpu", "operator": "Exists"}]},
+    "gpu and postgres": {"gpu": {"count": 1}, **POSTGRES},
+    "models of a volume": {"models": {"claim": "vae-models"}},
+    "models of an image": {"models": {"image": {"repository": "registry.example/vae-weights", "digest": TWOS}}},
+    "open": {"apiKeys": {"secret": ""}, "serviceMonitor": {"enabled": True}},
+    "monitored": {"serviceMonitor": {"enabled": True, "interval": "30s"}},
+    "own volume": {"store": {"sqlite": {"claim": "old"}}},
+    "storage class": {"store": {"sqlite": {"storageClass": "fast", "size": "1Ti"}}},
+    "no network policy": {"networkPolicy": {"enabled": False}},
+    "narrow network": {
+        "networkPolicy": {"callers": [{"namespaceSelector": {"matchLabels": {"team": "search"}}}]},
+        "store": {"kind": "postgres", "postgres": {"port": 6432, "peers": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}},
+    },
+    "settings": {
+        "settings": {"VAE_MAX_BODY_BYTES": 134217728, "VAE_KEY_RATE": 0.5, "VAE_ADMIN": True, "VAE_MODELS": "mnist,sprites"}
+    },
+    "patient": {"drainSeconds": 60, "shutdownSeconds": 120},
+}
+COMPONENTS = {
+    "gpu-postgres": ("gpu", "postgres", "autoscaling"),
+    "models-volume": ("sqlite", "models-volume"),
+    "models-image": ("postgres", "models-image"),
+    "service-monitor": ("sqlite", "service-monitor"),
+}
+
+
+def combined_in(*components: str) -> list[Object]:
+    """The objects of the base with components."""
+    with tempfile.TemporaryDirectory() as directory:
+        return combined(Path(directory), *components)
+
+
+@functools.cache
+def everything() -> dict[str, list[Object]]:
+    """The objects of each, by a name."""
+    made = {f"overlay {name}": objects(kustomized(KUBERNETES / "overlays" / name)) for name in OVERLAYS}
+    made |= {f"components {name}": combined_in(*components) for name, components in COMPONENTS.items()}
+    for path in sorted((CHART / "ci").iterdir()):
+        made[f"chart {path.name}"] = templated({}, path)
+    for name, values in VALUES.items():
+        whole = {**values, "image": {**IMAGE["image"], **values.get("image", {})}}
+        made[f"chart {name}"] = templated(whole)
+    return made

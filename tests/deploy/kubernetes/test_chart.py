@@ -1,0 +1,155 @@
+"""The chart: it says the same as the overlays, and refuses what cannot work in words that say what to do."""
+
+import copy
+import json
+import re
+from typing import Any
+
+import pytest
+
+from service.environment import PREFIX
+from service.settings import Settings
+
+from .programs import CHART, KUBERNETES, Object, kustomized, objects, run, template, templated
+from .renderings import IMAGE, OVERLAYS, POSTGRES, combined_in
+
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+# Those that the chart sets from other values.
+OWN = {"HOST", "PORT", "DEVICE", "MODELS_DIR", "STORE", "API_KEYS", "API_KEYS_FILE", "DRAIN_SECONDS", "SHUTDOWN_SECONDS"}
+CONSTRAINTS = {"type", "minimum", "maximum", "exclusiveMinimum", "multipleOf", "enum"}
+OF_HELM = {"helm.sh/chart", "helm.sh/resource-policy", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"}
+
+
+def normal(made: list[Object]) -> dict[tuple[str, str], Object]:
+    """The objects by kind and name, without what only Helm says, the image's address, and the order of named things."""
+
+    def tidy(value: Any) -> Any:
+        if isinstance(value, dict):
+            kept = {key: tidy(one) for key, one in value.items() if key not in OF_HELM}
+            if "image" in kept:
+                kept["image"] = re.sub(r"^.*/|@.*$", "", kept["image"])
+            return {key: one for key, one in kept.items() if not (key == "annotations" and one == {})}
+        if isinstance(value, list):
+            return (
+                sorted(map(tidy, value), key=lambda one: one["name"])
+                if all("name" in one for one in value)
+                else [*map(tidy, value)]
+            )
+        return value
+
+    return {(one["kind"], one["metadata"]["name"]): tidy(one) for one in made}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_chart_makes_the_objects_of_the_overlay(name: str) -> None:
+    assert normal(templated({}, CHART / "ci" / f"{name}-values.yaml")) == normal(
+        objects(kustomized(KUBERNETES / "overlays" / name))
+    )
+
+
+@pytest.mark.parametrize(
+    ("components", "values"),
+    [
+        (("sqlite", "models-volume"), {"models": {"claim": "vae-models"}}),
+        (
+            ("sqlite", "models-image"),
+            {"models": {"image": {"repository": "r/vae-weights", "digest": IMAGE["image"]["digest"]}}},
+        ),
+        (("sqlite", "service-monitor"), {"serviceMonitor": {"enabled": True}}),
+        (("postgres",), {"replicas": 2, **POSTGRES}),
+    ],
+)
+def test_the_chart_makes_the_objects_of_the_components(components: tuple[str, ...], values: dict[str, Any]) -> None:
+    assert normal(templated({**IMAGE, **values})) == normal(combined_in(*components))
+
+
+def test_another_release_has_other_names() -> None:
+    """Two releases in one namespace share nothing."""
+    one, other = normal(templated(IMAGE)), normal(templated(IMAGE, release="other"))
+    assert set(one).isdisjoint(other)
+    assert json.dumps(list(other.values())).count('"app.kubernetes.io/instance": "other"') == json.dumps(
+        list(one.values())
+    ).count('"app.kubernetes.io/instance": "vae"')
+
+
+@pytest.mark.parametrize("values", ["", *sorted(path.name for path in (CHART / "ci").iterdir())])
+def test_helm_lint_is_content(values: str) -> None:
+    ended = run("helm", "lint", "--strict", str(CHART), *(["--values", str(CHART / "ci" / values)] if values else []))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "0 chart(s) failed" in ended.stdout
+
+
+def test_settings_of_the_chart_are_those_of_the_service() -> None:
+    """All of them but those that the chart sets, with the same types and bounds."""
+    known = SCHEMA["properties"]["settings"]["properties"]
+    page = Settings.model_json_schema()["properties"]
+    assert known.keys() == {PREFIX + name.upper() for name in page if name.upper() not in OWN}
+    for name, schema in known.items():
+        setting = page[name.removeprefix(PREFIX).lower()]
+        bounds = {key: value for key, value in setting.items() if key in CONSTRAINTS}
+        assert schema["description"] == setting["description"]
+        if bounds.get("type") in ("integer", "number", "boolean", "string"):
+            assert {key: schema[key] for key in schema if key in CONSTRAINTS} == bounds, name
+        else:  # lists and paths are text
+            assert schema["type"] == "string", name
+
+
+def test_every_value_is_in_the_schema() -> None:
+    """And nothing else: a misspelt value is refused everywhere."""
+
+    def compare(values: Any, schema: Any, path: str) -> None:
+        properties = schema.get("properties")
+        if properties is None or path == "/settings":
+            return
+        assert schema["additionalProperties"] is False, path
+        assert values.keys() == properties.keys() - {"global"}, path
+        for name in values:
+            compare(values[name], properties[name], f"{path}/{name}")
+
+    shown = run("helm", "show", "values", str(CHART))
+    (values,) = objects(shown.stdout)
+    compare(values, SCHEMA, "")
+
+
+REFUSALS: list[tuple[dict[str, Any], str]] = [
+    ({"replicas": 2}, "replicas is 2, but store.kind is sqlite: a SQLite file belongs to one pod"),
+    ({"autoscaling": {"enabled": True}}, "autoscaling.enabled is true, but store.kind is sqlite"),
+    ({"image": {"repository": ""}}, "image.repository is not set: push the image"),
+    ({"image": {"digest": ""}}, "image.digest is not set: set it to the sha256:... that `docker buildx imagetools inspect"),
+    ({"image": {"tag": "1"}}, "image.digest and image.tag (1) are both set"),
+    ({"autoscaling": {"enabled": True, "minReplicas": 11}, **POSTGRES}, "autoscaling.minReplicas (11) is larger than"),
+    (
+        {"models": {"claim": "a", "image": {"repository": "b"}}},
+        "models.claim (a) and models.image.repository (b) are both set",
+    ),
+    ({"models": {"image": {"repository": "b"}}}, "models.image.digest is not set"),
+    ({"replicas": 0}, "at '/replicas': minimum: got 0, want 1"),
+    ({"replicas": "two"}, "at '/replicas': got string, want integer"),
+    ({"replica": 2}, "additional properties 'replica' not allowed"),
+    ({"store": {"kind": "mysql"}}, "at '/store/kind': value must be one of 'sqlite', 'postgres'"),
+    ({"store": {"postgres": {"port": 70000}}}, "at '/store/postgres/port': maximum: got 70,000, want 65,535"),
+    ({"store": {"sqlite": {"size": "10GB"}}}, "at '/store/sqlite/size': '10GB' does not match pattern"),
+    ({"image": {"digest": "sha256:12"}}, "at '/image/digest': 'sha256:12' does not match pattern"),
+    ({"image": {"repository": "vae-service:0.1.0"}}, "at '/image/repository': 'vae-service:0.1.0' does not match pattern"),
+    ({"image": {"tag": "latest"}}, "at '/image/tag'"),
+    ({"settings": {"VAE_MAX_BACH": 8}}, "at '/settings': additional properties 'VAE_MAX_BACH' not allowed"),
+    ({"settings": {"VAE_MAX_BATCH": 9}}, "at '/settings/VAE_MAX_BATCH': multipleOf: got 9, want 8"),
+    ({"settings": {"VAE_WORKERS": "4"}}, "at '/settings/VAE_WORKERS': got string, want integer"),
+    ({"settings": {"VAE_STORE": "x"}}, "at '/settings': additional properties 'VAE_STORE' not allowed"),
+    ({"resources": {"limits": {"memory": "2GB"}}}, "at '/resources/limits/memory': '2GB' does not match pattern"),
+    ({"drainSeconds": 0}, "at '/drainSeconds': minimum: got 0, want 5"),
+    ({"apiKeys": {"secret": "My_Keys"}}, "at '/apiKeys/secret': 'My_Keys' does not match pattern"),
+    ({"networkPolicy": {"callers": [{}]}}, "at '/networkPolicy/callers/0': minProperties: got 0, want 1"),
+    ({"serviceMonitor": {"interval": "often"}}, "at '/serviceMonitor/interval': 'often' does not match pattern"),
+]
+
+
+@pytest.mark.parametrize(("values", "words"), REFUSALS, ids=[words for _, words in REFUSALS])
+def test_wrong_values_are_refused(values: dict[str, Any], words: str) -> None:
+    """Each by itself, among values that are right."""
+    whole: dict[str, Any] = copy.deepcopy({**IMAGE, **values})
+    whole["image"] = {**IMAGE["image"], **values.get("image", {})}
+    ended = template(whole)
+    assert ended.returncode != 0
+    assert words in ended.stderr
+    assert ended.stdout == ""

@@ -1,0 +1,124 @@
+"""Indexes of large collections: of 16-bit numbers, and of the frequent values of a key of filters."""
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import psycopg
+import pytest
+
+from service.store.filters import parse_filter
+from service.store.interface import BadItem, Query, Search, StoreBusy, StoreError
+from service.store.postgres.build_indexes import Wanted, build_indexes
+from service.store.postgres.schema import LOCK
+from service.store.postgres.store import PgvectorStore
+from service.store_command import main
+from tests.service.store.gaussians import DIGEST, DIGITS, DIM, Twin, items, same
+
+COUNT = 3000
+
+
+async def filled(database: str) -> tuple[PgvectorStore, Twin]:
+    """Two kinds of items that are far apart, a rare kind, and a list."""
+    store, twin, rng = PgvectorStore(database), Twin(), np.random.default_rng(0)
+    await store.open()
+    await store.create(replace(DIGITS, metric="w2", sigma_weight=2.0))
+    metadata = [{"kind": "rare" if i % 1000 == 0 else i % 2, "tags": ["x", i % 2 == 0]} for i in range(COUNT)]
+    block = items(rng, [f"{i:05d}" for i in range(COUNT)], metadata=metadata)
+    block.mu[::2] += 20
+    await store.upsert("digits", DIGEST, block)
+    twin.upsert(block)
+    return store, twin
+
+
+def graphs(database: str) -> dict[str, bool]:
+    """HNSW indexes, and whether they are valid."""
+    with psycopg.connect(database) as connection:
+        rows = connection.execute(
+            "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid JOIN pg_am a ON a.oid = relam "
+            "WHERE amname = 'hnsw'"
+        )
+        return dict(rows.fetchall())
+
+
+async def test_filters_keep_recall_where_they_go_with_position(database: str) -> None:
+    """The queries are near one kind, and the filter wants the other, the rare one, both, or an element of a list."""
+    store, twin = await filled(database)
+    try:
+        command = ["index", "--store", database, "--collection", "digits", "--numbers", "float16"]
+        assert await asyncio.to_thread(main, [*command, "--filter-key", "kind", "--filter-key", "tags"]) == 0
+        there = graphs(database)
+        assert all(there.values())
+        assert len(there) == 6  # all, 0, 1, "x", true, false
+        rng = np.random.default_rng(1)
+        for filter in ({}, {"kind": 0}, {"kind": 0.0}, {"kind": {"in": [1, "rare"]}}, {"kind": "rare"}, {"tags": True}):
+            conditions, shared, k = parse_filter(filter), 0, 3 if filter == {"kind": "rare"} else 10
+            for _ in range(10):
+                mu, sigma = rng.standard_normal(DIM).astype(np.float32), rng.uniform(0.1, 1, DIM).astype(np.float32)
+                asked = Search([Query(mu, sigma)], k, "w2", conditions, sigma_weight=2.0)
+                found = await store.search("digits", DIGEST, asked)
+                assert not found.exact
+                exact = twin.nearest("w2", mu, sigma, k, conditions, sigma_weight=2.0)
+                shared += len({*found.neighbors[0].items.ids} & {id for id, _ in exact})
+            assert shared >= 0.97 * 10 * k, filter
+    finally:
+        await store.close()
+
+
+async def test_numbers_that_16_bits_do_not_have(database: str) -> None:
+    """Such items are refused, such queries are answered exactly, and an index over such items cannot be made."""
+    store, twin = await filled(database)
+    try:
+        build_indexes(database, "digits", Wanted(half=True), print)
+        large = items(np.random.default_rng(2), ["large"])
+        large.mu[0, 0] = 1e5
+        with pytest.raises(BadItem, match="at most 65504"):
+            await store.upsert("digits", DIGEST, large)
+        assert (await store.collection("digits")).count == COUNT
+        query = Query(np.full(DIM, 1e5, np.float32), np.ones(DIM, np.float32))
+        found = await store.search("digits", DIGEST, Search([query], 5, "w2", sigma_weight=2.0))
+        assert found.exact
+        same(found.neighbors[0], twin.nearest("w2", np.full(DIM, 1e5), np.ones(DIM), 5, sigma_weight=2.0))
+        build_indexes(database, "digits", Wanted(half=False), print)
+        assert len(graphs(database)) == 1
+        await store.upsert("digits", DIGEST, large)
+        with pytest.raises(BadItem, match="float32"):
+            build_indexes(database, "digits", Wanted(half=True), print)
+        found = await store.search("digits", DIGEST, Search([Query(id="large")], 1, "w2", sigma_weight=2.0))
+        assert (found.neighbors[0].items.ids, found.exact) == (["large"], False)
+        build_indexes(database, "digits", Wanted(half=False), print)  # removes what was not finished
+        assert list(graphs(database).values()) == [True]
+    finally:
+        await store.close()
+
+
+async def test_without_an_index_searches_are_exact_until_there_is_one(database: str) -> None:
+    store, _ = await filled(database)
+    try:
+        asked = Search([Query(id="00001")], 3, "w2", sigma_weight=2.0)
+        assert not (await store.search("digits", DIGEST, asked)).exact
+        build_indexes(database, "digits", Wanted(no_graphs=True), print)
+        await store.create(replace(DIGITS, metric="w2", sigma_weight=2.0, description="new"))
+        assert not graphs(database)
+        assert (await store.search("digits", DIGEST, asked)).exact
+        with psycopg.connect(database) as connection:  # as another command would
+            connection.execute("SELECT pg_advisory_lock(%s, 1)", (LOCK,))
+            with pytest.raises(StoreBusy, match="another command"):
+                build_indexes(database, "digits", Wanted(), print)
+        build_indexes(database, "digits", Wanted(), print)
+        assert not (await store.search("digits", DIGEST, asked)).exact
+        with pytest.raises(StoreError, match="memory"):
+            build_indexes(database, "digits", Wanted(memory="much"), print)
+    finally:
+        await store.close()
+
+
+async def test_few_items_are_searched_exactly(database: str) -> None:
+    store = PgvectorStore(database)
+    try:
+        await store.open()
+        await store.create(DIGITS)
+        await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a", "b"]))
+        assert (await store.search("digits", DIGEST, Search([Query(id="a")], 1, "l2"))).exact
+    finally:
+        await store.close()
