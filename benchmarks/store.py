@@ -1,104 +1,161 @@
-"""python -m benchmarks.store: compare exact search over a million latents with numpy's product and partition alone.
+"""python -m benchmarks.store: recall and latency of searches in a large collection in PostgreSQL, with and without filters.
 
-It runs in one process without HTTP, and shows the overhead of the store. Rounds are interleaved, medians are printed.
+It fills a collection of posteriors by COPY, makes the indexes as `python -m service.store index` does, and compares what
+searches by w2 find with the exact answers in float64. It runs in one process without HTTP.
 """
 
 import argparse
 import asyncio
-import os
-import statistics
-import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import psycopg
 
-from service.latents.distances import METRICS
-from service.store import LatentStore, make_store
-from service.store.interface import Collection, Items, Query, Search
+from benchmarks.store_items import DIM, HUNDREDTH, TENTH, Items, copy_items, make_items
+from service.store.filters import parse_filter
+from service.store.interface import Collection, Query, Search, UnknownCollection
+from service.store.postgres.build_indexes import Wanted, build_indexes
+from service.store.postgres.schema import table
+from service.store.postgres.store import PgvectorStore
+from service.store.postgres.work import find
+from tests.service.store.postgres_server import Postgres
 
-DIGEST = "0" * 64
-BATCH = 4096
-MAX_BYTES = 16 << 30
-
-
-async def fill(store: LatentStore, count: int, dim: int) -> None:
-    """Fill the store with random Gaussians."""
-    rng = np.random.default_rng(0)
-    await store.create(Collection("bench", "none", DIGEST, dim))
-    for start in range(0, count, BATCH):
-        rows = min(BATCH, count - start)
-        mu = rng.standard_normal((rows, dim), dtype=np.float32)
-        sigma = rng.uniform(0.1, 1, (rows, dim)).astype(np.float32)
-        ids = [f"{i:09d}" for i in range(start, start + rows)]
-        await store.upsert("bench", DIGEST, Items(ids, mu, sigma, np.ones(rows, np.bool_), [b"{}"] * rows))
+NAME, DIGEST, K = "bench", "0" * 64, 10
+# A case ends after this time if it has at least this number of queries.
+CASE_SECONDS, LEAST = 10, 20
+OPTIONS = "-c shared_buffers=2GB -c effective_cache_size=4GB -c random_page_cost=1.1 -c jit=off -c max_wal_size=8GB"
 
 
-def bare(matrix: np.ndarray, query: np.ndarray, k: int) -> np.ndarray:
-    """Compute the necessary arithmetic with numpy: one product, one partition."""
-    return np.argpartition(matrix @ query, k)[:k]
+@dataclass(frozen=True)
+class Case:
+    """Searches with one filter. The places of their queries are `first` to `last`."""
+
+    what: str
+    filter: dict[str, Any]
+    passes: np.ndarray  # (N,)
+    first: int = 0
+    last: int = 99
 
 
-async def timed(work: Callable[[], Awaitable[object]]) -> float:
-    """Seconds."""
-    start = time.perf_counter()
-    await work()
-    return time.perf_counter() - start
+def cases(items: Items) -> Iterator[Case]:
+    """Make the cases. A far query lies at another place than all items that pass the filter."""
+    yield Case("no filter", {}, np.ones(len(items.place), np.bool_))
+    tenth, one = items.place < 10, items.place == 50
+    for what, key, values in (("named key", "kind", (TENTH, HUNDREDTH)), ("other key", "", (100, 150))):
+        yield Case(f"{what}, 10 %, near", {key or "label": values[0]}, tenth, 0, 9)
+        yield Case(f"{what}, 10 %, far", {key or "label": values[0]}, tenth, 10, 99)
+        yield Case(f"{what}, 1 %, near", {key or "region": values[1]}, one, 50, 50)
+        yield Case(f"{what}, 1 %, far", {key or "region": values[1]}, one, 60, 99)
+    yield Case("named key, 10 %, random", {"batch": TENTH}, items.batch < 10)
+    yield Case("named key, 1 %, random", {"batch": HUNDREDTH}, items.batch == 50)
+    yield Case("other key, 1 %, random", {"part": 150}, items.part == 50)
+    yield Case("range, 10 %, near", {"at": {"lt": 110}}, tenth, 0, 9)
+    yield Case("range, 10 %, far", {"at": {"lt": 110}}, tenth, 10, 99)
+    yield Case("range, 10 %, random", {"size": {"lt": 110}}, items.size < 10)
+    yield Case("range, 1 %, near", {"at": {"lt": 101}}, items.place == 0, 0, 0)
+    yield Case("range, 1 %, far", {"at": {"lt": 101}}, items.place == 0, 10, 99)
+    yield Case("range, 1 %, random", {"size": {"lt": 101}}, items.size == 0)
 
 
-async def measure(path: Path, count: int, dim: int, k: int, rounds: int) -> None:
-    """Measure and print the table."""
-    store = make_store(str(path), MAX_BYTES)
-    await store.open()
-    took = await timed(lambda: fill(store, count, dim))
-    print(f"filled with {count} items of D = {dim} in {took:.1f} s")
-    await store.close()
-    store = make_store(str(path), MAX_BYTES)
-    print(f"opened, all vectors in memory: {await timed(store.open):.2f} s")
+async def measure(store: PgvectorStore, items: Items, case: Case, queries: int) -> str:
+    """Return a row of the table."""
     rng = np.random.default_rng(1)
-    matrix = np.random.default_rng(0).standard_normal((count, dim), dtype=np.float32)
+    places = rng.integers(case.first, case.last + 1, queries)
+    conditions = parse_filter(case.filter)
+    numbers = np.flatnonzero(case.passes)
+    passing = items.both[numbers]
+    squares = np.einsum("ij,ij->i", passing, passing)
+    took, shared, begin, spent = list[float](), 0, time.monotonic(), 0.0
+    for i in range(-5, queries):  # the first ones warm up
+        query = items.near(rng, int(places[i % queries]))
+        asked = Search([Query(query[:DIM], query[DIM:])], K, "w2", conditions)
+        start = time.perf_counter()
+        found = await store.search(NAME, DIGEST, asked)
+        if i < 0:
+            continue
+        took.append(time.perf_counter() - start)
+        likely = np.argpartition(squares - 2 * passing @ query, min(10 * K, len(passing) - 1))[: 10 * K]
+        distances = ((passing[likely].astype(np.float64) - query.astype(np.float64)) ** 2).sum(1)
+        exact = numbers[likely[np.argsort(distances)[:K]]]
+        shared += len({int(id) for id in found.neighbors[0].items.ids} & set(exact.tolist()))
+        spent = time.monotonic() - begin
+        if spent > CASE_SECONDS and len(took) >= LEAST:
+            break
+    p50, p99 = np.percentile(took, [50, 99]) * 1e3
+    return f"| {case.what} | {len(took)} | {shared / len(took) / K:.3f} | {p50:.1f} | {p99:.1f} |"
 
-    def query(metric: str = "l2") -> Search:
-        return Search([Query(rng.standard_normal(dim, dtype=np.float32), np.full(dim, 0.5, np.float32))], k, metric)
 
-    alone, numpy_alone, together = [], [], []
-    for _ in range(rounds):
-        for _ in range(20):
-            vector = rng.standard_normal(dim, dtype=np.float32)
-            start = time.perf_counter()
-            bare(matrix, vector, k)
-            numpy_alone.append(time.perf_counter() - start)
-            alone.append(await timed(lambda: store.search("bench", DIGEST, query())))
+async def fill(store: PgvectorStore, address: str, items: Items, numbers: str, memory: str) -> None:
+    """Make, fill and index the collection, unless it is there with as many items."""
+    try:
+        there = await store.collection(NAME)
+        if there.count != len(items.both):
+            raise SystemExit(f"the collection {NAME!r} has {there.count} items, not {len(items.both)}; delete it")
+    except UnknownCollection:
+        await store.create(Collection(NAME, "none", DIGEST, DIM, "w2"))
+        build_indexes(address, NAME, Wanted(no_graphs=True), print)
+        with psycopg.connect(address, autocommit=True) as connection, timed("filled by COPY, and analyzed"):
+            copy_items(connection, find(connection, NAME)[0], items)
+    with timed("all indexes"):
+        wanted = Wanted(half=numbers == "float16", keys=("kind", "batch"), memory=memory)
+        start = [time.perf_counter()]
 
-        async def many() -> None:
-            await asyncio.gather(*(store.search("bench", DIGEST, query()) for _ in range(64)))
+        def tell(line: str) -> None:
+            print(f"{time.perf_counter() - start[0]:7.1f} s  {line}", flush=True)
 
-        together.append(await timed(many) / 64)
-    one, limit, shared = (statistics.median(values) for values in (alone, numpy_alone, together))
-    print("| | ms |\n|---|---|")
-    print(f"| bare product and partition, p50 | {limit * 1e3:.2f} |")
-    print(f"| one l2 query, p50 | {one * 1e3:.2f} ({one / limit:.2f} x the bare one) |")
-    print(f"| each of 64 concurrent l2 queries | {shared * 1e3:.2f} ({one / shared:.1f} x the throughput) |")
-    for metric in METRICS:
-        values = [await timed(lambda metric=metric: store.search("bench", DIGEST, query(metric))) for _ in range(5)]  # type: ignore[misc]
-        print(f"| one {metric} query, p50 | {statistics.median(values) * 1e3:.1f} |")
-    await store.close()
+        build_indexes(address, NAME, wanted, tell)
+    with psycopg.connect(address) as connection:
+        number, _ = find(connection, NAME)
+        sizes = "SELECT relname, pg_relation_size(oid) FROM pg_class WHERE relname ~ %s AND relkind IN ('r', 'i') ORDER BY 1"
+        for name, size in connection.execute(sizes, (f"^{table(number)}(_|$)",)):
+            print(f"{name}: {size / 1e6:,.0f} MB")
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Print how long the block takes."""
+    start = time.perf_counter()
+    yield
+    print(f"{what}: {time.perf_counter() - start:.1f} s", flush=True)
+
+
+async def run(address: str, options: argparse.Namespace) -> None:
+    """Fill, and measure each case."""
+    items = make_items(options.rows)
+    store = PgvectorStore(address)
+    await store.open()
+    try:
+        await fill(store, address, items, options.numbers, options.memory)
+        print(f"\n| filter | queries | recall@{K} | p50 ms | p99 ms |\n|---|---:|---:|---:|---:|", flush=True)
+        for case in cases(items):
+            if options.only in case.what:
+                print(await measure(store, items, case, options.queries), flush=True)
+    finally:
+        await store.close()
 
 
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.store", description=__doc__)
-    parser.add_argument("--items", type=int, default=1_000_000)
-    parser.add_argument("--dim", type=int, default=32)
-    parser.add_argument("--k", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--queries", type=int, default=200, help="of each case")
+    parser.add_argument("--numbers", choices=("float16", "float32"), default="float16", help="of the HNSW indexes")
+    parser.add_argument("--memory", default="1GB", help="maintenance_work_mem")
+    parser.add_argument("--only", default="", help="cases with this in their names")
+    parser.add_argument("--store", help="a PostgreSQL database; by default a server is started with shared_buffers of 2 GB")
     options = parser.parse_args()
-    if "OPENBLAS_NUM_THREADS" not in os.environ:
-        print("set OPENBLAS_NUM_THREADS=1, as the service does; then numpy alone is measured with one thread too")
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "latents.db"
-        asyncio.run(measure(path, options.items, options.dim, options.k, options.rounds))
+    if options.store:
+        asyncio.run(run(options.store, options))
+        return
+    server = Postgres(OPTIONS)
+    try:
+        asyncio.run(run(server.address(), options))
+    finally:
+        server.remove()
 
 
 if __name__ == "__main__":

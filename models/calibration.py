@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.checkpoint import CheckpointError
 from models.files.plain_json import parse_json
 from models.files.tensor_file import Header
-from models.scores import MORE_UNITS, UNITS, Array, TrainingLatents, conformal_p, unusual
+from models.scores import UNITS, Array, TrainingLatents, conformal_p, unusual
 from models.sidecar import Companion, read_companion, write_companion
 
 CALIBRATION = "calibration.safetensors"
@@ -144,7 +144,7 @@ def _check_header(path: Path, latent_dim: int, header: Header) -> None:
         raise CheckpointError(f"{path}: mu has {count} rows, sigma {header.tensors['sigma'][1][0]}")
     if found.pop("labels", (torch.int32, (count,))) != (torch.int32, (count,)):
         raise CheckpointError(f"{path}: labels is {header.tensors['labels']}, should be torch.int32 of shape ({count},)")
-    known = {HELD_OUT + name for name in (*UNITS, *MORE_UNITS)} | {"smallest"}
+    known = {HELD_OUT + name for name in UNITS} | {"smallest"}
     if "smallest" not in found or found.keys() - known:
         names = ", ".join(sorted(header.tensors)[:10])
         raise CheckpointError(

@@ -53,8 +53,7 @@ class Manifest:
             raise ValueError(f"data must be an object, not {short_repr(self.data)}")
         if self.preprocessing.shape != self.model.shape:
             raise ValueError(f"preprocessing gives the shape {self.preprocessing.shape}, the model takes {self.model.shape}")
-        kind_of(self.model.kind).check_options(self.preprocessing, self.model.arch_options)
-        kind_of(self.model.kind).check_preprocessing(self.model.arch_options, self.preprocessing)
+        kind_of(self.model.kind).check_preprocessing(self.preprocessing, self.model.arch_options)
 
 
 @dataclass(frozen=True)

@@ -126,14 +126,14 @@ def described(condition: Condition, noun: str) -> str:
     """Return sentences about a conditional model for its card; `noun` is that of an item."""
     return (
         f"Conditional: encoder and decoder are told the {condition.key} of each {noun} (CVAE, Sohn et al. 2015); training had "
-        f"{shown_counts(condition)}. Numbers and pictures below are given that {condition.key}; those of samples have each "
-        "value in turn, interpolations that of their start."
+        f"{shown_counts(condition)}. All numbers and pictures below are given that {condition.key}. Samples take the values "
+        "in turn; an interpolation keeps that of its start."
     )
 
 
 def shown_counts(condition: Condition) -> str:
     """Return the values with their counts, for a line about the data."""
-    pairs = [f"{value} {count:,}" for value, count in zip(condition.values, condition.counts, strict=True)]
+    pairs = [f"{value} ({count:,})" for value, count in zip(condition.values, condition.counts, strict=True)]
     return ", ".join(pairs[:SHOWN]) + (f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else "")
 
 

@@ -21,12 +21,9 @@ UNITS = {
     "elbo": "nats",
     "iwae": "nats",
     "regret": "nats",
-    "surprise": "nats",
-    "nll": "nats",
+    "surprise": "nats",  # of `models.imputation`, for tables
+    "nll": "nats",  # -log p(x given z) at z = mu, for tables, drawings and texts
 }
-# The same for the scores that only kinds other than pictures have: nll is -log p(x given z) at z = mu,
-# surprise that of `models.imputation`.
-MORE_UNITS = {"nll": "nats", "surprise": "nats"}
 BOUNDS = ("elbo", "iwae")  # reported as likelihoods, and negated where they are ranked
 NEIGHBOR = 5
 SAMPLES = 16  # draws of z for `elbo` and `iwae`, unless somebody asks for more; calibrations use them

@@ -45,7 +45,7 @@ SOURCES: dict[str, Source] = {
     "packed:": Source("picture", read_packed),
     "csv:": Source("table", read_csv, CSV_SUFFIXES),
     "parquet:": Source("table", read_parquet, PARQUET_SUFFIXES),
-    "strokes:": Source("strokes", read_drawings, (".ndjson", ".svg")),
+    "strokes:": Source("strokes", read_drawings, (".ndjson", ".jsonl")),
     "text:": Source("text", read_corpus, (".abc", ".txt")),
 }
 

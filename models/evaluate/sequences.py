@@ -19,9 +19,9 @@ MOST, NEAREST = 1000, 5  # items that are decoded and encoded again, and how man
 KEY_OF_ELBO = "elbo_better_than_zero"
 # Each number in words, and whether it is a share.
 NAMES = {
-    "log_likelihood_at_zero": ("the same decoder with z = 0", False),
-    "latent_gain": ("what the latent adds to it", False),
-    KEY_OF_ELBO: ("the ELBO of the model, compared with that", True),
+    "log_likelihood_at_zero": ("log density of the decoder with z = 0", False),
+    "latent_gain": ("what the latent adds to that log density", False),
+    KEY_OF_ELBO: ("ELBO against the decoder with z = 0", True),
     "found_again": ("decoded, encoded again and found", True),
     "ended": ("decoded greedily to an end of their own", True),
 }

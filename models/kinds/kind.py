@@ -71,10 +71,7 @@ class Kind(ABC):
     def default_preprocessing(self, shape: Shape) -> Preprocessing:
         """Return the preprocessing of a model that was saved without one. Raises ValueError if this kind has no default."""
 
-    def check_options(self, spec: Any, options: Mapping[str, Any]) -> None:  # noqa: B027  Most kinds have nothing to check.
-        """Raise ValueError if the net's options do not fit the preprocessing."""
-
-    def check_preprocessing(self, options: Mapping[str, Any], preprocessing: Any) -> None:  # noqa: B027
+    def check_preprocessing(self, spec: Any, options: Mapping[str, Any]) -> None:  # noqa: B027  Pictures have nothing to check.
         """Raise ValueError if the options of the net do not fit the preprocessing. Their shapes are the same already."""
 
     def fits(self, found: Shape, shape: Shape) -> bool:

@@ -132,17 +132,17 @@ class StrokeFormat:
         return max(0, math.ceil(-math.log10(self.scale * FINEST)))
 
     def _checked(self, item: object, i: int) -> NDArray[np.float64]:
-        example = "such as [[0, 0, 0], [30, 5, 1]]"
+        wanted = "a drawing must be a list of points [dx, dy, pen], such as [[0, 0, 0], [30, 5, 1]]"
         try:
             drawing = np.array(item, np.float64)
         except (ValueError, TypeError, OverflowError):
-            raise BadDrawing(f"must be a list of points [dx, dy, pen], {example}, not {short_repr(item)}", i) from None
+            raise BadDrawing(f"{wanted}, not {short_repr(item)}", i) from None
         if drawing.ndim != 2 or drawing.shape[1] != 3 or not len(drawing) or _has_others(item):
-            raise BadDrawing(f"must be a list of points [dx, dy, pen], {example}, not {short_repr(item)}", i)
+            raise BadDrawing(f"{wanted}, not {short_repr(item)}", i)
         if len(drawing) > self.max_length:
             raise BadDrawing(
-                f"has {len(drawing):,} points; this model takes at most {self.max_length}: leave out points, or send SVG, "
-                "which is simplified", i
+                f"the drawing has {len(drawing):,} points; this model takes at most {self.max_length}: leave out points, "
+                "or send SVG, which is simplified", i
             )  # fmt: skip
         limit = 1e4 * self.scale
         wrong = ~(np.abs(drawing[:, :2]) <= limit).all(1)
@@ -202,7 +202,7 @@ class Strokes(Kind):
     def default_preprocessing(self, shape: Shape) -> Preprocessing:
         raise ValueError("a model of drawings is saved with its preprocessing: only the training data know the scale")
 
-    def check_options(self, spec: StrokeFormat, options: Mapping[str, Any]) -> None:
+    def check_preprocessing(self, spec: StrokeFormat, options: Mapping[str, Any]) -> None:
         """Raise ValueError unless the outputs of the net are those of a mixture: 3 for the pen and 6 for each Gaussian."""
         outputs = options.get("outputs")
         if type(outputs) is not int or outputs < 9 or outputs % 6 != 3:

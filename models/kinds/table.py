@@ -6,6 +6,7 @@ the parameters that a decoder answers (`models.kinds.table_likelihood`) into row
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -197,9 +198,9 @@ class Columns:
         return found
 
     def example(self) -> str:
-        """Return a row as JSON-like text, for messages."""
-        ends = [(column.name, column.value_of(0.0)) for column in self.columns[:2]]
-        return "{" + ", ".join(f'"{name}": {value!r}' for name, value in ends) + (", ...}" if len(self.columns) > 2 else "}")
+        """Return the beginning of a row as JSON, for messages."""
+        text = json.dumps({column.name: column.value_of(0.0) for column in self.columns[:2]}, ensure_ascii=False)
+        return f"{text[:-1]}, ...}}" if len(self.columns) > 2 else text
 
     @cached_property
     def _missing(self) -> frozenset[str]:
@@ -273,11 +274,11 @@ class Table(Kind):
     def default_preprocessing(self, shape: Shape) -> Columns:
         raise ValueError("a table needs its columns: names, types, means and categories")
 
-    def check_preprocessing(self, options: Mapping[str, Any], preprocessing: Columns) -> None:
-        expected, found = [column.cardinality for column in preprocessing.columns], options.get("cardinalities")
+    def check_preprocessing(self, spec: Columns, options: Mapping[str, Any]) -> None:
+        expected, found = [column.cardinality for column in spec.columns], options.get("cardinalities")
         if found != expected:
             raise ValueError(f"the net has the cardinalities {short_repr(found)}, the columns have {short_repr(expected)}")
-        for column in preprocessing.columns:
+        for column in spec.columns:
             if column.type == "number" and max(map(abs, column.ends)) > FARTHEST:
                 raise ValueError(f"column {short_repr(column.name)}: low and high must be within {FARTHEST:g} std of the mean")
 

@@ -1,7 +1,7 @@
 """What a decoder of tables answers, as numbers: rows, draws, and nats of each cell. Pure functions of arrays, in float64.
 
 The parameters of a row's likelihood are float32 (P,), column by column: mean and log sigma of a number, both in standardised
-units; the logit of a boolean; and one logit for each category. The same formulae in torch are in `models.columns`.
+units; the logit of a boolean; and one logit for each category. The same formulae in torch are in `models.cells`.
 """
 
 import math

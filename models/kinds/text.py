@@ -101,16 +101,16 @@ class TextFormat:
 
     def _encoded(self, item: object, i: int) -> Sequence[int]:
         if not isinstance(item, str):
-            raise BadText(f"must be a string, not {short_repr(item)}", i)
+            raise BadText(f"a text must be a string, not {short_repr(item)}", i)
         if not item:
-            raise BadText("is empty: at least one character is needed", i)
+            raise BadText("the text is empty: at least one character is needed", i)
         if len(item) > FAR * self.max_length:  # Looking at each character of a long text takes time.
             raise self._too_long(len(item), "characters", i)
         if self.tokens == BYTES:
             try:
                 found: Sequence[int] = [byte + 1 for byte in item.encode()]
             except UnicodeEncodeError:
-                raise BadText("has half of a surrogate pair, which is no character", i) from None
+                raise BadText("the text has half of a surrogate pair, which is no character", i) from None
             unit = "bytes"
         else:
             unknown = [one for one in dict.fromkeys(item) if one not in self.numbers]
@@ -118,14 +118,16 @@ class TextFormat:
                 item = composed(item)
                 unknown = [one for one in dict.fromkeys(item) if one not in self.numbers]
             if unknown:
-                raise BadText(f"has {named(unknown)}, which the training texts do not have; known: {self._known()}", i)
+                raise BadText(
+                    f"the text has {named(unknown)}, which the training texts do not have; known: {self._known()}", i
+                )
             found, unit = [self.numbers[one] for one in item], "characters"
         if len(found) > self.max_length:
             raise self._too_long(len(found), unit, i)
         return found
 
     def _too_long(self, found: int, unit: str, i: int) -> BadText:
-        return BadText(f"has {found:,} {unit}; this model takes at most {self.max_length}: send a shorter text", i)
+        return BadText(f"the text has {found:,} {unit}; this model takes at most {self.max_length}: send a shorter text", i)
 
     def _known(self) -> str:
         shown = "".join(self.tokens[:200])
@@ -183,7 +185,7 @@ class Text(Kind):
     def default_preprocessing(self, shape: Shape) -> Preprocessing:
         raise ValueError("a model of texts is saved with its preprocessing: only the training data know the characters")
 
-    def check_options(self, spec: TextFormat, options: Mapping[str, Any]) -> None:
+    def check_preprocessing(self, spec: TextFormat, options: Mapping[str, Any]) -> None:
         """Raise ValueError unless the net has one output for each token."""
         if options.get("outputs") != spec.count:
             raise ValueError(f"the net has {short_repr(options.get('outputs'))} outputs, but there are {spec.count} tokens")

@@ -15,8 +15,8 @@ class Stepping:
     """How the steps of a request's sequences are chosen; `temperature` 0: each is the likeliest one.
 
     `seed`: that of the noise, which is keyed by (seed, item, step). `max_length`: None for that of the model. `begun`: steps
-    that are given, rows (N, T, ...), for sequences that go on from a beginning. `items`: the items of the noise, (N,), if
-    they are not 0, 1, ...
+    that are given, rows (N, T, ...), for sequences that go on from a beginning. `items`: the numbers under which
+    the rows draw their noise, (N,); None: 0, 1, ...
     """
 
     temperature: float = 0.0

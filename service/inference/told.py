@@ -28,7 +28,7 @@ class NoLabel(NoSuchLabel):
 
 
 class WrongLabels(NoSuchLabel):
-    """There are as many labels as no request may have."""
+    """The labels of a request do not fit: neither one nor one for each item, or they contradict each other or the metadata."""
 
 
 def labels_of(model: "ServedModel", asked: Sequence[str] | None) -> Labels | None:

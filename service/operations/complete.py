@@ -19,7 +19,7 @@ class NotSequences(Exception):
     """Data that cannot be continued, because they are not made step by step."""
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"drawings and texts can be continued, and {model!r} is a model of neither")
+        super().__init__(f"only drawings and texts can be continued, and {model!r} is a model of neither: see kind in /models")
 
 
 class TooLong(Exception):

@@ -55,16 +55,16 @@ class NoSuchScore(Exception):
 class TooManyLatents(TooLarge):
     """More latents to decode than one request may have."""
 
-    def __init__(self, pictures: int, each: int, most: int) -> None:
-        super().__init__(pictures * each, most)
-        self.pictures, self.each = pictures, each
+    def __init__(self, items: int, each: int, most: int) -> None:
+        super().__init__(items * each, most)
+        self.items, self.each = items, each
 
     def __str__(self) -> str:
-        pictures = f"{self.pictures} picture{'s' * (self.pictures != 1)}"
+        items = f"{self.items} item{'s' * (self.items != 1)}"
         most = self.max_rows // self.each
-        fewer = f"send at most {most} picture{'s' * (most != 1)}, or use fewer samples" if most else "use fewer samples"
+        fewer = f"send at most {most} item{'s' * (most != 1)}, or use fewer samples" if most else "use fewer samples"
         return (
-            f"these scores take {pictures} x {self.each} decoded latents = {self.rows}; at most {self.max_rows} are allowed "
+            f"these scores take {items} x {self.each} decoded latents = {self.rows}; at most {self.max_rows} are allowed "
             f"in one request: {fewer}"
         )
 
@@ -172,7 +172,7 @@ async def score(
             found.values["regret"] = await regret(pipeline, inference, x, posteriors, seed, progress)
     parts = await model.kind.score(pipeline, inference, x) if not wanted.isdisjoint(model.kind.own_scores) else {}
     found.values |= {name: np.array([own.sum() for own in each]) for name, each in parts.items()}
-    values = {name: found.values[name] for name in (*scores.UNITS, *scores.MORE_UNITS) if name in wanted}
+    values = {name: found.values[name] for name in scores.UNITS if name in wanted}
     return Scored(values, *_p_values(model.calibration, values, samples), found.ess, parts)
 
 

@@ -47,7 +47,7 @@ class TooManyFrames(TooLarge):
 
     def __str__(self) -> str:
         return (
-            f"the traversal has {self._parts} = {self.rows} pictures, at most {self.max_rows} are allowed in one request; ask "
+            f"the traversal has {self._parts} = {self.rows} items, at most {self.max_rows} are allowed in one request; ask "
             "for fewer steps or dims, or send fewer points"
         )
 

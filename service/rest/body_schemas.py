@@ -105,7 +105,9 @@ class WarningInfo(BaseModel):
     model_config = ConfigDict(title="Warning")
 
     item: int = Field(description="The index of the picture or the query, counted from 0.")
-    code: str = Field(description="One of blank, clipped, low_range and unusual; in a search also no_sigma.")
+    code: str = Field(
+        description="One of blank, clipped, low_range, no_room, out_of_range, unusual; in a search also no_sigma."
+    )
     detail: str = Field(description="The message says what was found, and what to try.")
 
 

@@ -37,7 +37,7 @@ class ScoreParameters(PictureParameters):
             "share in the picture's variance, deviance the nats that the reconstruction leaves unexplained. elbo and iwae "
             "are lower bounds of the log likelihood. regret is how far the ELBO grows when the posterior is optimised for "
             "this picture. surprise, of table rows, is by how many nats the cells are less likely than the likeliest "
-            "ones, given the other cells; nll, of drawings and texts, is -log p(x given mu). The default is that of the "
+            "ones, given the other cells; nll, of rows, drawings and texts, is -log p(x given mu). The default is that of the "
             "model's calibration."
         ),
     ] = frozenset()

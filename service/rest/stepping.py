@@ -28,7 +28,10 @@ def stepping_of(model: ServedModel, parameters: Parameters) -> Stepping:
                     f"{name} is for drawings and texts, but {model.name!r} is a model of {wire_of(model).things}"
                 )
         if isinstance(parameters, InterpolateParameters) and parameters.seed is not None:
-            raise BadParameter("seed is for drawings and texts with a temperature: leave it out")
+            raise BadParameter(
+                f"seed is for drawings and texts with a temperature, but {model.name!r} is a model of "
+                f"{wire_of(model).things}: leave it out"
+            )
         return GREEDY
     if isinstance(parameters, DecodeParameters) and parameters.pixels == "sample":
         raise BadParameter(f"pixels is for pictures and tables, but {model.name!r} is a model of {wire_of(model).things}: use "

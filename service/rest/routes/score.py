@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.scores import MORE_UNITS, UNITS
+from models.scores import UNITS
 from service.formats import pictures as codecs
 from service.formats import png
 from service.formats.json_values import json_bytes
@@ -76,7 +76,7 @@ def _fields(found: Scored, inference: Inference, samples: int, seed: int) -> dic
         one: dict[str, Any] = {
             "value": _float32(values),
             "p_value": None if p_values is None else _float32(p_values),
-            "unit": (UNITS | MORE_UNITS)[name],
+            "unit": UNITS[name],
         }
         if name in ("elbo", "iwae"):
             one |= {"samples": samples}

@@ -19,7 +19,8 @@ from service.store.postgres.schema import LOCK, PgConnection, migrate, table
 from service.store.postgres.work import find
 
 # A value of a key gets an HNSW index of its own if it has so many items and such a share of them.
-LEAST_ITEMS, LEAST_SHARE = 1000, 0.01
+# The share is half of what searches promise (1 %), since a value that about 1 % of the items have may have a little less.
+LEAST_ITEMS, LEAST_SHARE = 1000, 0.005
 # The most indexes that a collection may have for values: each is a little work for every item that is added.
 MOST_PARTS = 200
 # The most keys of one command.

@@ -55,4 +55,4 @@ def test_the_gain_is_the_difference_from_a_latent_of_zero(spelling: VAE) -> None
 def test_the_card_says_in_words_which_is_better() -> None:
     for share, words in ((0.25, "25.00 % better"), (-0.6844, "68.44 % worse: the latent costs more than it adds")):
         rows = number_rows({"sequences": {"elbo_better_than_zero": share}})
-        assert rows == [("the ELBO of the model, compared with that", words)]
+        assert rows == [("ELBO against the decoder with z = 0", words)]

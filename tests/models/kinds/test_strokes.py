@@ -67,7 +67,7 @@ def test_pictures_and_svg_of_rows() -> None:
 @pytest.mark.parametrize(
     ("item", "reason"),
     [
-        ("M0 0", "drawing 1: must be a list of points [dx, dy, pen]"),
+        ("M0 0", "drawing 1: a drawing must be a list of points [dx, dy, pen]"),
         ([], "must be a list of points"),
         ([[1, 2]], "must be a list of points"),
         ([[1, 2, 0], [1, 2]], "must be a list of points"),

@@ -189,7 +189,7 @@ class TestStored:
     def test_a_range_far_from_the_mean_is_refused(self) -> None:
         spec = Columns((Column("a", "number", mean=0, std=1e-50, low=0, high=1),))
         with pytest.raises(ValueError, match="column 'a': low and high must be within 1e\\+06 std of the mean"):
-            kind_of("table").check_preprocessing({"cardinalities": [0]}, spec)
+            kind_of("table").check_preprocessing(spec, {"cardinalities": [0]})
 
     def test_columns_are_stored_as_json(self) -> None:
         stored = json.loads(json.dumps(SPEC.stored()))

@@ -36,7 +36,7 @@ def test_bytes_hold_any_text() -> None:
 @pytest.mark.parametrize(
     ("item", "reason"),
     [
-        (5, "text 1: must be a string, not 5"),
+        (5, "text 1: a text must be a string, not 5"),
         ("", "is empty"),
         ("abcabca", "has 7 characters; this model takes at most 6"),
         ("axé", "has the characters 'x' (U+0078), 'é' (U+00E9), which the training texts do not have; known: 'abc \\n'"),

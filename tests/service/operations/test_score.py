@@ -212,11 +212,9 @@ async def test_without_a_calibration(service: Service, inference: Inference, wei
 @pytest.mark.parametrize("weights", ["standard"], indirect=True)
 async def test_too_much_is_refused_before_anything_is_computed(service: Service, inference: Inference, x: Bytes) -> None:
     many = np.repeat(x, 5, 0)
-    with pytest.raises(
-        TooManyLatents, match=r"5 pictures x 501 decoded latents = 2505; at most 2048 .* send at most 4 pictures"
-    ):
+    with pytest.raises(TooManyLatents, match=r"5 items x 501 decoded latents = 2505; at most 2048 .* send at most 4 items"):
         await scored(service, inference, x, "elbo", "deviance", samples=500)
-    with pytest.raises(TooManyLatents, match=r"1 picture x 3000 decoded latents .*: use fewer samples"):
+    with pytest.raises(TooManyLatents, match=r"1 item x 3000 decoded latents .*: use fewer samples"):
         await scored(service, inference, x[:1], "elbo", samples=3000)
     with pytest.raises(TooLarge, match="the request has 2050 items"):
         await scored(service, inference, np.repeat(x, 410, 0), "deviance")

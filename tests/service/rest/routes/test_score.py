@@ -87,10 +87,10 @@ async def test_bad_requests(client: httpx.AsyncClient) -> None:
         await client.post("/score?scores=elbo&samples=11", content=npy(X)),
         413,
         "too_many_items",
-        "send at most 2 pictures, or use fewer samples",
+        "send at most 2 items, or use fewer samples",
     )
     asked = await client.post("/score?scores=elbo&samples=100000", content=npy(X[:1]))
-    words = "1 picture x 100000 decoded latents = 100000; at most 32 are allowed in one request: use fewer samples"
+    words = "1 item x 100000 decoded latents = 100000; at most 32 are allowed in one request: use fewer samples"
     problem(asked, 413, "too_many_items", words)
     words = "samples is for the scores elbo and iwae, but the scores are deviance, knn: leave it out, or add scores=iwae"
     problem(await client.post("/score?samples=4", content=npy(X)), 422, "invalid_parameter", words)

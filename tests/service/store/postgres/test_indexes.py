@@ -9,6 +9,7 @@ import pytest
 
 from service.store.filters import parse_filter
 from service.store.interface import BadItem, Query, Search, StoreBusy, StoreError
+from service.store.postgres import search
 from service.store.postgres.build_indexes import Wanted, build_indexes
 from service.store.postgres.schema import LOCK
 from service.store.postgres.store import PgvectorStore
@@ -23,7 +24,9 @@ async def filled(database: str) -> tuple[PgvectorStore, Twin]:
     store, twin, rng = PgvectorStore(database), Twin(), np.random.default_rng(0)
     await store.open()
     await store.create(replace(DIGITS, metric="w2", sigma_weight=2.0))
-    metadata = [{"kind": "rare" if i % 1000 == 0 else i % 2, "tags": ["x", i % 2 == 0]} for i in range(COUNT)]
+    metadata = [
+        {"kind": "rare" if i % 1000 == 0 else i % 2, "tags": ["x", i % 2 == 0], "at": 20 * (i % 2 == 0)} for i in range(COUNT)
+    ]
     block = items(rng, [f"{i:05d}" for i in range(COUNT)], metadata=metadata)
     block.mu[::2] += 20
     await store.upsert("digits", DIGEST, block)
@@ -51,7 +54,15 @@ async def test_filters_keep_recall_where_they_go_with_position(database: str) ->
         assert all(there.values())
         assert len(there) == 6  # all, 0, 1, "x", true, false
         rng = np.random.default_rng(1)
-        for filter in ({}, {"kind": 0}, {"kind": 0.0}, {"kind": {"in": [1, "rare"]}}, {"kind": "rare"}, {"tags": True}):
+        for filter in (
+            {},
+            {"kind": 0},
+            {"kind": 0.0},
+            {"kind": {"in": [1, "rare"]}},
+            {"kind": "rare"},
+            {"tags": True},
+            {"at": {"gte": 10}},
+        ):
             conditions, shared, k = parse_filter(filter), 0, 3 if filter == {"kind": "rare"} else 10
             for _ in range(10):
                 mu, sigma = rng.standard_normal(DIM).astype(np.float32), rng.uniform(0.1, 1, DIM).astype(np.float32)
@@ -61,6 +72,21 @@ async def test_filters_keep_recall_where_they_go_with_position(database: str) ->
                 exact = twin.nearest("w2", mu, sigma, k, conditions, sigma_weight=2.0)
                 shared += len({*found.neighbors[0].items.ids} & {id for id, _ in exact})
             assert shared >= 0.97 * 10 * k, filter
+    finally:
+        await store.close()
+
+
+async def test_where_nothing_near_passes_all_that_pass_are_measured(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index gives up before it comes to the other kind: only a search of all that pass finds them."""
+    monkeypatch.setattr(search, "SCANNED_LEAST", 500)
+    monkeypatch.setattr(search, "SCANNED", 1)
+    store, twin = await filled(database)
+    try:
+        conditions, rng = parse_filter({"at": {"gte": 10}}), np.random.default_rng(1)
+        for _ in range(10):
+            mu, sigma = rng.standard_normal(DIM).astype(np.float32), rng.uniform(0.1, 1, DIM).astype(np.float32)
+            found = await store.search("digits", DIGEST, Search([Query(mu, sigma)], 10, "w2", conditions, sigma_weight=2.0))
+            same(found.neighbors[0], twin.nearest("w2", mu, sigma, 10, conditions, sigma_weight=2.0))
     finally:
         await store.close()
 
