@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from traceback import clear_frames
 from typing import Any
 
 import torch
@@ -79,11 +80,26 @@ class Ranks:
             distributed.broadcast_object_list(box, 0, self._meetings)
         return box[0]
 
-    def fail(self, text: str, status: int) -> None:
+    def fail(self, error: BaseException) -> None:
         """Tell the others, at the meeting for which they wait or will wait, that this process cannot go on."""
-        if self.size > 1 and not self.in_steps:
-            with suppress(LostProcess):  # Then nobody is left who could be told.
-                self._exchange(("failed", (text, status)))
+        if self.in_steps or isinstance(error, (FailedElsewhere, LostProcess)):  # Nobody can be told, or everybody knows.
+            return
+        text, status = str(error), 1
+        if isinstance(error, KeyboardInterrupt):
+            text, status = "stopped before the training began", 130
+        elif isinstance(error, SystemExit):
+            text, status = "ended", error.code if isinstance(error.code, int) else 1
+        with suppress(LostProcess):  # Then nobody is left who could be told.
+            self._exchange(("failed", (text, status)))
+
+    def leave(self) -> None:
+        """Disconnect the processes, and end the threads of Gloo.
+
+        They end with the last reference to a group. A thread that is still releasing a tensor when the interpreter exits would
+        abort the process: it asks for the interpreter's lock, which then ends the thread within a destructor.
+        """
+        self._meetings = self._steps = None
+        distributed.destroy_process_group()
 
     def sum(self, values: Tensor) -> Any:
         """Begin to replace values by their sums over all processes; `.wait()` of what is returned waits for them."""
@@ -129,18 +145,12 @@ def joined() -> Iterator[Ranks]:
         found = versions()
         ranks.check_alike("packages", {name: found[name] for name in ALIKE}, "install the same version everywhere")
         yield ranks
-    except (FailedElsewhere, LostProcess):  # Everybody knows.
-        raise
-    except KeyboardInterrupt:
-        ranks.fail("stopped before the training began", 130)
-        raise
-    except SystemExit as ended:
-        ranks.fail("ended", ended.code if isinstance(ended.code, int) else 1)
-        raise
     except BaseException as error:
-        ranks.fail(str(error), 1)
+        ranks.fail(error)
+        clear_frames(error.__traceback__)  # They may refer to the groups.
         raise
-    distributed.destroy_process_group()
+    finally:
+        ranks.leave()
 
 
 @contextmanager
@@ -148,8 +158,10 @@ def answered() -> Iterator[None]:
     """Raise LostProcess if another process does not answer."""
     try:
         yield
+        return
     except RuntimeError as error:
-        raise LostProcess(
-            "the connection to another process of the run is lost, because it ended or did not answer: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
+        reason = str(error).splitlines()[0]
+    # Not within the except block: the frames of the first error refer to the groups, see `Ranks.leave`.
+    raise LostProcess(
+        f"the connection to another process of the run is lost, because it ended or did not answer: {reason}"
+    )
