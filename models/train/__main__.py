@@ -86,6 +86,7 @@ def _train(run: Run) -> Checkpoint:
         run.write_snapshot(0)
     logs = Logs(run, progress.step)
     run.state.meet(run.ranks, progress)
+    run.ranks.in_steps = True
     saved, bad_steps = time.monotonic(), 0
     reporter = Reporter(run.steps, run.steps_per_epoch, progress.step, quiet=not unfinished)
     while progress.step < run.steps and not progress.finished:

@@ -32,6 +32,7 @@ def silent() -> Iterator[None]:
 
 def _steps(run: Run, signals: list[int]) -> int:
     progress = run.state.meet(run.ranks)
+    run.ranks.in_steps = True
     bad_steps = 0
     run.stop_with(signals)
     while progress.step < run.steps and not progress.finished:

@@ -163,6 +163,6 @@ def answered() -> Iterator[None]:
         reason = str(error).splitlines()[0]
     # Not within the except block: the frames of the first error refer to the groups, see `Ranks.leave`.
     raise LostProcess(
-        f"the connection to another process of the run is lost, because it ended or did not answer ({reason}); the same command "
-        "with --resume goes on from the last saved state"
+        f"the connection to another process of the run is lost, because it ended or did not answer ({reason}); the same "
+        "command with --resume goes on from the last saved state"
     )

@@ -45,12 +45,14 @@ MORE: Mapping[str, list[str]] = {
     "autoencoder": [*SMALL, "--objective", "autoencoder", "--l2", "1e-3"],
 }  # fmt: skip
 LONG = [*SMALL, "--steps", "400", "--dropout", "0.1", "--threads", "1"]
-# One start of torchrun for all of them, because torch is slow to import. It prints the status of each run at last.
+# One start of torchrun for all of them, because torch is slow to import. It prints the status of each run at last. Every
+# other run has no shared memory, as on several machines.
 SCRIPT = """
 import json, pathlib, sys
 from contextlib import contextmanager
-from models.train import __main__ as command
+from models.train import __main__ as command, gradients
 
+shared = gradients.shared_memory
 joined = command.joined
 with joined() as ranks:
     @contextmanager
@@ -58,7 +60,10 @@ with joined() as ranks:
         ranks.in_steps = False
         yield ranks
     command.joined = again
-    statuses = [command.main(argv) for argv in json.loads(sys.argv[1])]
+    statuses = []
+    for number, argv in enumerate(json.loads(sys.argv[1])):
+        gradients.shared_memory = shared if number % 2 else lambda *_: None
+        statuses.append(command.main(argv))
 names = [(thread / "comm").read_text() for thread in pathlib.Path("/proc/self/task").iterdir()]
 sys.exit(f"{ranks.rank}: {statuses}, {sum('gloo_runloop' in name for name in names)} threads")
 """
@@ -174,6 +179,22 @@ def test_a_killed_process_ends_the_run_and_resuming_ends_alike(outs: tuple[Path,
     assert main([*LONG, "--out", str(tmp_path / "whole")]) == 0
     assert_same_curve(tmp_path / "killed", tmp_path / "whole", 1e-4)
     assert_same_curve(outs[0] / "resumed", tmp_path / "whole", 1e-4)
+
+
+@pytest.mark.soak
+def test_an_error_of_one_process_ends_all_of_them(tmp_path: Path) -> None:
+    process = torchrun("-m", "models.train", *LONG, "--steps", "100000", "--out", str(tmp_path), "--save-every", "0.0001")
+    while saved_step(tmp_path) < 5:
+        assert process.poll() is None
+    state = tmp_path / "run" / "state.safetensors"
+    while state.is_file():  # The next state may be written at any moment.
+        state.unlink()
+        with contextlib.suppress(FileExistsError):
+            state.mkdir()
+    _, errors = ended(process)
+    assert process.returncode == 1
+    assert errors.count("error: ") >= 1
+    assert "Is a directory" in errors
 
 
 @pytest.mark.soak
