@@ -65,7 +65,7 @@ with joined() as ranks:
         gradients.shared_memory = shared if number % 2 else lambda *_: None
         statuses.append(command.main(argv))
 names = [(thread / "comm").read_text() for thread in pathlib.Path("/proc/self/task").iterdir()]
-sys.exit(f"{ranks.rank}: {statuses}, {sum('gloo_runloop' in name for name in names)} threads")
+print(f"{ranks.rank}: {statuses}, {sum('gloo_runloop' in name for name in names)} threads", file=sys.stderr)
 """
 
 
@@ -86,14 +86,14 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def two(directory: Path, runs: Mapping[str, list[str]]) -> tuple[str, str]:
-    """Run all of these with two processes; return what they printed."""
+    """Run all of these with two processes, and return what they printed. A run may fail, but the processes must end well."""
     script = directory / "runs.py"
     script.write_text(SCRIPT)
-    return ended(
-        torchrun(
-            str(script), json.dumps([[*argv, "--out", str(directory / name), "--threads", "1"] for name, argv in runs.items()])
-        )
-    )
+    argv = [[*argv, "--out", str(directory / name), "--threads", "1"] for name, argv in runs.items()]
+    process = torchrun(str(script), json.dumps(argv))
+    told, errors = ended(process)
+    assert process.returncode == 0, errors
+    return told, errors
 
 
 def killed(out: Path, rank: int, after: int, seconds: float = 0) -> str:
