@@ -20,6 +20,7 @@ class BatchTimes:
 
     sizes: tuple[int, ...]  # ascending, from 1
     seconds: tuple[float, ...]
+    waking: tuple[float, ...] = (0.0,)  # how many seconds more a batch takes that begins on an idle replica: one of these
 
     def of(self, size: int) -> float:
         """Return the seconds of a batch of `size` requests, at most the largest size."""
@@ -32,8 +33,8 @@ class BatchTimes:
 
     @property
     def capacity(self) -> float:
-        """The most requests per second of one replica."""
-        return max(size / seconds for size, seconds in zip(self.sizes, self.seconds, strict=True))
+        """The requests per second of one replica that is never idle: its batches are as large as can be."""
+        return self.sizes[-1] / self.seconds[-1]
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,15 @@ def simulate(
             arrival += draw.expovariate(rate)
             if all_replicas[place].running:
                 continue
+            waking = draw.choice(times.waking)
         else:
             now, place = heapq.heappop(ends)
+            waking = 0.0
             found += [now - came for came in all_replicas[place].running]
         replica = all_replicas[place]
         replica.running, replica.waiting = replica.waiting[: times.sizes[-1]], replica.waiting[times.sizes[-1] :]
         if replica.running:
-            heapq.heappush(ends, (now + times.of(len(replica.running)), place))
+            heapq.heappush(ends, (now + waking + times.of(len(replica.running)), place))
     return Latencies(sorted(found[int(WARM_UP * len(found)) :]))
 
 
@@ -100,14 +103,23 @@ def _fewest(replicas: Sequence[_Replica], draw: random.Random) -> int:
 def replicas_for(
     times: BatchTimes, rate: float, p99: float, requests: int, balancing: Balancing = "random", most: int = 1000
 ) -> int | None:
-    """Return the smallest number of replicas whose 99th percentile is at most `p99` seconds; None if `most` are too few."""
-    low = int(rate / times.capacity) + 1
-    if low > most or simulate(times, most, rate, requests, balancing).percentile(99) > p99:
-        return None
-    high = most
-    while low < high:  # More replicas are never slower.
+    """Return a small number of replicas whose 99th percentile is at most `p99` seconds; None if none up to `most` was found.
+
+    Many more replicas may be slower, since idle ones take longer, so the search goes up by doubling, and then between the last
+    two numbers.
+    """
+
+    def enough(count: int) -> bool:
+        return simulate(times, count, rate, requests, balancing).percentile(99) <= p99
+
+    low = high = int(rate / times.capacity) + 1
+    while high > most or not enough(high):
+        if high >= most:
+            return None
+        low, high = high + 1, min(2 * high, most)
+    while low < high:
         middle = (low + high) // 2
-        if simulate(times, middle, rate, requests, balancing).percentile(99) <= p99:
+        if enough(middle):
             high = middle
         else:
             low = middle + 1

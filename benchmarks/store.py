@@ -27,6 +27,7 @@ from tests.service.store.postgres_server import Postgres
 NAME, DIGEST, K = "bench", "0" * 64, 10
 # A case ends after this time if it has at least this number of queries.
 CASE_SECONDS, LEAST = 10, 20
+RANGE_KEYS = "at", "size"
 OPTIONS = "-c shared_buffers=2GB -c effective_cache_size=4GB -c random_page_cost=1.1 -c jit=off -c max_wal_size=8GB"
 
 
@@ -89,7 +90,9 @@ async def measure(store: PgvectorStore, items: Items, case: Case, queries: int) 
     return f"| {case.what} | {len(took)} | {shared / len(took) / K:.3f} | {p50:.1f} | {p99:.1f} |"
 
 
-async def fill(store: PgvectorStore, address: str, items: Items, numbers: str, memory: str) -> None:
+async def fill(
+    store: PgvectorStore, address: str, items: Items, numbers: str, memory: str, range_keys: tuple[str, ...] = ()
+) -> None:
     """Make, fill and index the collection, unless it is there with as many items."""
     try:
         there = await store.collection(NAME)
@@ -101,7 +104,7 @@ async def fill(store: PgvectorStore, address: str, items: Items, numbers: str, m
         with psycopg.connect(address, autocommit=True) as connection, timed("filled by COPY, and analyzed"):
             copy_items(connection, find(connection, NAME)[0], items)
     with timed("all indexes"):
-        wanted = Wanted(half=numbers == "float16", keys=("kind", "batch"), memory=memory)
+        wanted = Wanted(half=numbers == "float16", keys=("kind", "batch"), range_keys=range_keys, memory=memory)
         start = [time.perf_counter()]
 
         def tell(line: str) -> None:
@@ -129,7 +132,7 @@ async def run(address: str, options: argparse.Namespace) -> None:
     store = PgvectorStore(address)
     await store.open()
     try:
-        await fill(store, address, items, options.numbers, options.memory)
+        await fill(store, address, items, options.numbers, options.memory, RANGE_KEYS if options.ranges else ())
         print(f"\n| filter | queries | recall@{K} | p50 ms | p99 ms |\n|---|---:|---:|---:|---:|", flush=True)
         for case in cases(items):
             if options.only in case.what:
@@ -144,6 +147,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=200, help="of each case")
     parser.add_argument("--numbers", choices=("float16", "float32"), default="float16", help="of the HNSW indexes")
+    parser.add_argument("--ranges", action="store_true", help="make indexes for the keys of the ranges, too")
     parser.add_argument("--memory", default="1GB", help="maintenance_work_mem")
     parser.add_argument("--only", default="", help="cases with this in their names")
     parser.add_argument("--store", help="a PostgreSQL database; by default a server is started with shared_buffers of 2 GB")

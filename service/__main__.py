@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from models.program import program, version_line
-from service.environment import calm_blas, metrics_directory, of_kubernetes, share_metrics
+from service.environment import SettingsError, calm_blas, metrics_directory, of_kubernetes, share_metrics, trace_exporter
 from service.flags import explain, read_settings
 from service.http.access.keys import KeysError, read_keys
 from service.observe.logs import log_config
@@ -26,7 +26,7 @@ from service.server.connections import ConnectionWatch
 from service.server.listeners import CannotListen, SocketFiles, describe, listen
 from service.server.metrics_directory import shared_directory
 from service.server.tuning import leave, open_standard_descriptors, uncollected
-from service.settings import Settings, SettingsError, refuse_unknown, require_packages, trace_exporter
+from service.settings import Settings, refuse_unknown, require_packages
 
 if TYPE_CHECKING:
     from service.http.hot_path import HotPath

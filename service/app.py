@@ -142,7 +142,10 @@ def create_app(
         background = thread_pool(BACKGROUND_THREADS, "background")
         asyncio.get_running_loop().set_default_executor(background)
         device = Device(settings.device, threads, limits, settings.engine, settings.precision, loop_threads)
-        store = make_store(settings.store, settings.store_max_bytes, settings.store_max_picture_bytes)
+        reads = Counter[str]() if sinks.metrics is None else sinks.metrics.replicated_reads
+        store = make_store(
+            settings.store, settings.store_max_bytes, settings.store_max_picture_bytes, settings.store_reads, reads
+        )
         if sinks.metrics is not None:
             store = TimedStore(store, sinks.metrics.store_seconds)
         decoders = Decoders(settings.max_pixels, settings.max_decoded_bytes, settings.decode_seconds)

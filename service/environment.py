@@ -1,4 +1,4 @@
-"""Variables of the environment that are not settings: those of Kubernetes, of platforms, of numpy, and an internal one.
+"""Variables of the environment that are not settings: of Kubernetes, platforms, OpenTelemetry and numpy, and an internal one.
 
 Knows nothing of what they are used for. `service.settings` reads the VAE_* variables.
 """
@@ -22,6 +22,10 @@ PLATFORM_PORT = "PORT"
 METRICS_DIRECTORY = "_VAE_METRICS_DIRECTORY"
 
 
+class SettingsError(Exception):
+    """A setting does not exist, or has a value that cannot be used."""
+
+
 class Environment(EnvSettingsSource):
     """The variables without those of Kubernetes."""
 
@@ -43,6 +47,22 @@ def of_kubernetes(environment: Mapping[str, str] = os.environ) -> list[str]:
 def _is_of_kubernetes(name: str, value: str) -> bool:
     is_port = name == PLATFORM_PORT or (name.upper().startswith(PREFIX) and name.upper().endswith("_PORT"))
     return (is_port and "://" in value) or OF_KUBERNETES.fullmatch(name) is not None
+
+
+def trace_exporter(environment: Mapping[str, str] = os.environ) -> str:
+    """Return where OpenTelemetry's variables send traces: otlp, console, or an empty string for nowhere.
+
+    Unlike in the standard, the default is nowhere: otlp is used only if it is chosen or an endpoint is set. Raise
+    SettingsError for an unknown exporter.
+    """
+    found = {name.upper(): value.strip() for name, value in environment.items() if name.upper().startswith("OTEL_")}
+    chosen = found.get("OTEL_TRACES_EXPORTER", "").lower()
+    if found.get("OTEL_SDK_DISABLED", "").lower() == "true" or chosen == "none":
+        return ""
+    if chosen not in ("", "otlp", "console"):
+        raise SettingsError(f"OTEL_TRACES_EXPORTER must be otlp, console or none, not {chosen!r}")
+    endpoints = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    return chosen or ("otlp" if any(found.get(name) for name in endpoints) else "")
 
 
 def calm_blas(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -9,19 +9,22 @@ import re
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from models.files.regular_file import read_regular
 from service.environment import PREFIX, Environment, of_kubernetes, platform_port
+from service.environment import SettingsError as SettingsError
 from service.http.addresses import HIGHEST_PORT, check_host_name, check_origin, check_proxy, check_root_path
+from service.setting_files import line_of, text_of
 
 # Variables of `python -m models.train`, which may be set in the same environment.
 FOREIGN = {"VAE_DATA_DIR"}
 # Largest size of a file of API keys, in bytes: about ten thousand keys.
 MAX_KEYS_BYTES = 1 << 20
+# Settings that may come from files of one line each.
+IN_FILES = ("store", "store_reads")
 # Settings whose values are lists: what checks each value.
 CHECKS: dict[str, Callable[[str], None]] = {
     "trusted_proxies": check_proxy,
@@ -30,12 +33,9 @@ CHECKS: dict[str, Callable[[str], None]] = {
 }
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 SHIPPED_WEIGHTS = Path(__file__).parent.parent / "models" / "weights"
+POSTGRES = ("postgresql://", "postgres://")
 # Names are compared with their prefix, which makes all of them somewhat similar: VAE_FOO and VAE_PORT are at 0.67.
 SIMILAR = 0.8
-
-
-class SettingsError(Exception):
-    """A setting does not exist, or has a value that cannot be used."""
 
 
 class Settings(BaseSettings):
@@ -102,7 +102,11 @@ class Settings(BaseSettings):
     max_queue_rows: int = Field(
         8192, ge=8, description="pictures or latents that may wait for one operation of a model; more get 429"
     )
-    max_rows: int = Field(4096, ge=1, description="largest number of items in a request; more get 413 or 422")
+    max_rows: int = Field(
+        4096,
+        ge=1,
+        description="largest number of items in a request; more get 413 or 422; unless it is set, at most half of the queue",
+    )
     max_body_bytes: int = Field(64 << 20, ge=1024, description="largest request body in bytes; larger ones get 413")
     max_pixels: int = Field(
         50_000_000,
@@ -174,6 +178,13 @@ class Settings(BaseSettings):
     store: str = Field(
         "latents.db", min_length=1, description="where latents are stored: path of a sqlite file, or postgresql://..."
     )
+    store_reads: str = Field(
+        "", description="postgresql://... of a streaming replica of the store's database, which answers reads of items"
+    )
+    store_file: Path | None = Field(
+        None, description="file with the value of store, such as a mounted secret with a password; it wins over store"
+    )
+    store_reads_file: Path | None = Field(None, description="the same for store_reads")
     store_max_bytes: int = Field(
         4 << 30, ge=1 << 20, description="memory in bytes for the vectors of a sqlite file; items beyond it get 507"
     )
@@ -209,6 +220,12 @@ class Settings(BaseSettings):
         """Return where values come from, besides flags: arguments, then the environment."""
         return init_settings, Environment(settings_cls)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        found = {name: path for name in IN_FILES if (path := values.get(f"{name}_file"))}
+        return values | {name: line_of(f"{name}_file", Path(path)) for name, path in found.items()}
+
     @field_validator("host", "trusted_proxies", "models", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
@@ -236,6 +253,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> "Settings":
+        if "max_rows" not in self.model_fields_set:
+            self.__dict__["max_rows"] = min(self.max_rows, self.max_queue_rows // 2)
         if self.max_queue_rows < max(self.max_batch, self.max_rows):
             raise ValueError(
                 f"max_queue_rows ({self.max_queue_rows}) must be at least max_batch ({self.max_batch}) and max_rows "
@@ -244,6 +263,10 @@ class Settings(BaseSettings):
         if self.max_bodies_bytes < self.max_body_bytes:
             raise ValueError(
                 f"max_bodies_bytes ({self.max_bodies_bytes}) must be at least max_body_bytes ({self.max_body_bytes})"
+            )
+        if self.store_reads and not (self.store.startswith(POSTGRES) and self.store_reads.startswith(POSTGRES)):
+            raise ValueError(
+                "store_reads is for a store in PostgreSQL: store and store_reads must both begin with postgresql://"
             )
         return self
 
@@ -260,31 +283,14 @@ class Settings(BaseSettings):
         if self.api_keys_file is None:
             return None
         try:
-            return str(self.api_keys_file), read_regular(self.api_keys_file, MAX_KEYS_BYTES).decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise SettingsError(f"cannot read the API keys in {self.api_keys_file}: {reason}") from None
-
-
-def trace_exporter(environment: Mapping[str, str] = os.environ) -> str:
-    """Return where OpenTelemetry's variables send traces: otlp, console, or an empty string for nowhere.
-
-    Unlike in the standard, the default is nowhere: otlp is used only if it is chosen or an endpoint is set. Raise
-    SettingsError for an unknown exporter.
-    """
-    found = {name.upper(): value.strip() for name, value in environment.items() if name.upper().startswith("OTEL_")}
-    chosen = found.get("OTEL_TRACES_EXPORTER", "").lower()
-    if found.get("OTEL_SDK_DISABLED", "").lower() == "true" or chosen == "none":
-        return ""
-    if chosen not in ("", "otlp", "console"):
-        raise SettingsError(f"OTEL_TRACES_EXPORTER must be otlp, console or none, not {chosen!r}")
-    endpoints = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-    return chosen or ("otlp" if any(found.get(name) for name in endpoints) else "")
+            return str(self.api_keys_file), text_of(self.api_keys_file, MAX_KEYS_BYTES)
+        except ValueError as error:
+            raise SettingsError(f"cannot read the API keys in {self.api_keys_file}: {error}") from None
 
 
 def require_packages(settings: Settings) -> None:
     """Raise SettingsError if a setting needs a package that is not installed."""
-    if settings.store.startswith(("postgresql://", "postgres://")) and find_spec("psycopg") is None:
+    if settings.store.startswith(POSTGRES) and find_spec("psycopg") is None:
         raise SettingsError("a store in PostgreSQL needs psycopg; install it with: pip install 'vae-service[pgvector]'")
 
 

@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         refuse_unknown()
         flags = {name: value for name in ("store", "models_dir") if (value := getattr(options, name, None))}
+        if "store" in flags:
+            flags["store_file"] = None  # A flag wins over variables.
         settings = Settings(**flags)
         require_packages(settings)
         if options.command == "backup":
@@ -88,7 +90,7 @@ def _index(settings: Settings, options: argparse.Namespace) -> None:
     from service.store.postgres.build_indexes import Wanted, build_indexes  # an extra
 
     half = None if options.numbers is None else options.numbers == "float16"
-    wanted = Wanted(half, options.filter_key, options.memory, options.workers, options.drop)
+    wanted = Wanted(half, options.filter_key, options.range_key, options.memory, options.workers, options.drop)
     build_indexes(settings.store, options.collection, wanted, partial(print, flush=True))
 
 

@@ -125,6 +125,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="key of the metadata that filters use with single values, such as label; may be repeated. Indexes of values of "
         "other keys are dropped if this is given",
     )
+    indexing.add_argument(
+        "--range-key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="key of the metadata whose numbers filters compare with gt, gte, lt or lte, such as year; may be repeated",
+    )
     indexing.add_argument("--memory", default="1GB", help="maintenance_work_mem while they are made (default: %(default)s)")
     indexing.add_argument("--workers", type=int, default=2, help="processes that make an index (default: %(default)s)")
     indexing.add_argument(

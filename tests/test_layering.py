@@ -31,6 +31,7 @@ ABOVE = (
     "service.app",
     "service.environment",
     "service.flags",
+    "service.setting_files",
     "service.settings",
     "service.state",
     "service.store_command",

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_map
 
 from models.files.regular_file import open_regular
 from models.readers.download import DataError
+from models.readers.pack_file import again
 from models.readers.path_names import shown
 
 aten = torch.ops.aten
@@ -57,7 +58,7 @@ class RowFile:
                 except OSError as error:
                     raise DataError(f"{shown(self.path)}: {error.strerror}") from None
                 if len(data) < size:
-                    raise DataError(f"{shown(self.path)} was cut off while it was read: remove it, and pack the data again")
+                    raise DataError(f"{shown(self.path)} was cut off while it was read: {again(self.path)}")
                 flat[place : place + size] = np.frombuffer(data, np.uint8)
         return torch.from_numpy(found)
 

@@ -57,7 +57,9 @@ def from_file(pack: Path, options: FolderOptions) -> Found:
         usual = _flags(FolderOptions())
         asked = {flag: value for flag, value in _flags(options).items() if value != usual[flag]}
         if other := _different(asked, made_with):
-            raise DataError(f"{shown(pack)} was packed with {other}: leave these flags out, or pack the data again")
+            raise DataError(
+                f"{shown(pack)} was packed with other flags: {other}; leave these flags out, or pack the data again"
+            )
     elif options.model.stored() != found.preprocessing.stored():
         raise DataError(
             f"{shown(pack)} has pictures prepared as {found.preprocessing.stored()}, and the model takes "
@@ -69,9 +71,9 @@ def from_file(pack: Path, options: FolderOptions) -> Found:
 def _that_fits(path: Path, pack: Path, options: FolderOptions) -> Found:
     """Return what is in the file, if it was made of these data and with these flags. Raises DataError."""
     found, source, made_with = read_pack(pack, options.hold_out == "group")
-    instead = "remove it or name another file to pack them again"
+    instead = f"remove {shown(pack)} or name another file to pack the pictures again"
     if options.model is None and (other := _different(_flags(options), made_with)):
-        raise DataError(f"{shown(pack)} was packed with {other}: give the same flags, or {instead}")
+        raise DataError(f"{shown(pack)} was packed with other flags: {other}; give the same flags, or {instead}")
     if options.model is not None and options.model.stored() != found.preprocessing.stored():
         raise DataError(f"{shown(pack)} has pictures that were not prepared for this model: {instead}")
     try:
@@ -168,7 +170,7 @@ def _flags(options: FolderOptions) -> dict[str, Any]:
 def _different(asked: Mapping[str, Any], made_with: Mapping[str, Any]) -> str:
     """Say which flags differ; "" if none does."""
     return ", ".join(
-        f"{_said(flag, made_with.get(flag))}, and not {_said(flag, value)}"
+        f"{_said(flag, made_with.get(flag))} then, {_said(flag, value)} now"
         for flag, value in asked.items()
         if value != made_with.get(flag)
     )

@@ -28,7 +28,10 @@ def check_memory(needed: int, what: str, instead: str = "") -> None:
 
 def size_text(size: int) -> str:
     """Return a number of bytes for people."""
-    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.1f} MiB"
+    for unit, bytes_of_it in (("GiB", 1 << 30), ("MiB", 1 << 20)):
+        if size >= bytes_of_it:
+            return f"{size / bytes_of_it:.1f} {unit}"
+    return f"{size / 1024:.1f} KiB"
 
 
 def _machine() -> int | None:

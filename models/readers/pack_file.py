@@ -40,7 +40,6 @@ SPLITS, NO_SPLIT = (TRAIN, TEST, VALIDATION), 255
 KIND = "picture"
 TYPES = {np.dtype(np.uint8): "U8", np.dtype(np.int64): "I64"}
 BLOCK = 1 << 22  # bytes that are checked at a time
-AGAIN = "remove it, and pack the data again"
 
 
 class Pack(NamedTuple):
@@ -117,9 +116,19 @@ def read_pack(path: Path, by_group: bool = False) -> Pack:
         raise DataError(f"{shown(path)}: no such file") from None
     except OSError as error:
         raise DataError(f"{shown(path)}: {error.strerror}") from None
-    except (TensorFileError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except TensorFileError as error:
+        raise DataError(
+            f"{shown(path)}: not a whole packed data set, which is a safetensors file: {error}; name another file or, if "
+            f"--pack has written this one, {again(path)}"
+        ) from None
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"{shown(path)}: not a whole packed data set: {reason}; {AGAIN}") from None
+        raise DataError(f"{shown(path)}: not a whole packed data set: {reason}; {again(path)}") from None
+
+
+def again(path: Path) -> str:
+    """Return what to do with a damaged file."""
+    return f"remove {shown(path)}, and pack the data again"
 
 
 def _check(path: Path, header: Header) -> None:
@@ -189,7 +198,7 @@ def _checked(path: Path, start: int, shape: tuple[int, ...], keys: NDArray[np.ui
                 if found[-1] != key.tobytes():
                     raise DataError(
                         f"{shown(path)}: the picture {len(found) - 1:,}, counted from 0, is damaged: the disk or another "
-                        f"program has changed it; {AGAIN}"
+                        f"program has changed it; {again(path)}"
                     )
             bar.update(len(block))
     return found

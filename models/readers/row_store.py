@@ -31,7 +31,7 @@ class MemoryRows:
     """Rows in one array, which is allocated once. The constructor raises DataError if the memory is too small."""
 
     def __init__(self, most: int, shape: tuple[int, ...], what: str) -> None:
-        check_memory(most * math.prod(shape), what, ", or --pack FILE, which leaves the pictures on the disk")
+        check_memory(most * math.prod(shape), what, ", or --pack FILE, which keeps the prepared pictures in a file")
         self._x = np.empty((most, *shape), np.uint8)
         self._count = 0
 

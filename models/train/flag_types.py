@@ -12,6 +12,7 @@ from models.kinds.picture import MAX_SIDE
 from models.model_name import RULE, is_name
 from models.nets.layers import MAX_WIDTH
 from models.preprocess import checked_range
+from models.readers.path_names import storable
 
 
 def _wrong(rule: str, text: str) -> argparse.ArgumentTypeError:
@@ -109,6 +110,13 @@ def size(text: str) -> list[int]:
     if len(sides) not in (1, 2) or not all(0 < side <= MAX_SIDE for side in sides):
         raise _wrong(f"height x width, such as 64x48, or one number, up to {MAX_SIDE:,}", text)
     return [sides[0], sides[-1]]
+
+
+def file_name(text: str) -> str:
+    """Return the name of a file, which JSON can hold."""
+    if not text:
+        raise _wrong("the name of a file", text)
+    return storable(text)
 
 
 def range_of(text: str) -> list[float]:

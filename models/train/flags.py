@@ -19,7 +19,19 @@ from models.program import add_version_flag, program
 from models.readers.holding_out import HOLD_OUT
 from models.readers.left_out import one_of
 from models.readers.path_names import storable
-from models.train.flag_types import condition_key, hidden, out_directory, positive, seed, share, sigma, whole, widths, yes_no
+from models.train.flag_types import (
+    condition_key,
+    file_name,
+    hidden,
+    out_directory,
+    positive,
+    seed,
+    share,
+    sigma,
+    whole,
+    widths,
+    yes_no,
+)
 from models.train.kinds import TRAINING
 from models.train.objectives import OBJECTIVES
 from models.train.perceptual import FEATURE_WEIGHT, PIXEL_WEIGHT
@@ -205,9 +217,9 @@ def add_data_flags(parser: argparse._ActionsContainer) -> None:
         help="directory of data sets (default: $VAE_DATA_DIR, else data)",
     )  # fmt: skip
     parser.add_argument(
-        "--pack", type=storable, metavar="FILE",
-        help="leave the pictures of folder:PATH or npz:PATH on the disk, in one file that training writes if it is missing: "
-        "for data larger than the memory; the results are the same",
+        "--pack", type=file_name, metavar="FILE",
+        help="for data larger than the memory: prepare the pictures of folder:PATH or npz:PATH, write them into FILE unless "
+        "it is there, and read them from it; the weights are the same",
     )  # fmt: skip
     parser.add_argument("--mirror", metavar="URL", help="download data sets from this URL instead of the official mirrors")
 

@@ -68,8 +68,9 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
     except DataError as error:
         if not resuming:
             raise
+        lost = f"{args.pack} or the data" if args.pack and not source.startswith("packed:") else "the data"
         raise ResumeError(
-            f"{error}; the run in {args.out} continues only with its original data: restore the data (a relative "
+            f"{error}; the run in {args.out} continues only with its original data: restore {lost} (a relative "
             "path is relative to the current directory), or start a new run with --overwrite or another --out"
         ) from None
     if not resuming:  # A run that continues has the same data as before.
@@ -141,7 +142,12 @@ def check_out(out: Path, name: str) -> None:
     """Raise DataError if the checkpoint would lie in the folder that is read: its samples would become data."""
     kind, _, rest = name.partition(":")
     folder = expanded(rest)
-    if is_own(name) and (kind == "folder" or folder.is_dir()) and folder.resolve() in (out.resolve(), *out.resolve().parents):
+    if (
+        is_own(name)
+        and rest
+        and (kind == "folder" or folder.is_dir())
+        and folder.resolve() in (out.resolve(), *out.resolve().parents)
+    ):
         raise DataError(
             f"--out {shown(out)} lies in the folder {shown(folder)} that is read, so the next reading would take the pictures "
             "of the run for data; give an --out outside of it, and move away what earlier runs wrote there"

@@ -92,6 +92,7 @@ class Metrics:
         self.cut_off: Counter[str] = Counter()  # connections closed before an answer, by reason
         self.refused: Counter[str] = Counter()  # requests refused before their bodies were read, by reason
         self.store_seconds = {operation: Histogram(SECONDS) for operation in STORE_OPERATIONS}  # see TimedStore
+        self.replicated_reads: Counter[str] = Counter()  # reads of items in a store with a replica, by who answered
         self._requests: defaultdict[str, _OperationCounts] = defaultdict(_OperationCounts)
         self._lanes: defaultdict[tuple[str, str], _LaneCounts] = defaultdict(_LaneCounts)
         self._drifts: dict[str, Drift] = {}
@@ -134,6 +135,7 @@ class Metrics:
         codes = {(name, str(code)): n for name, one in self._requests.items() for code, n in one.codes.items()}
         seconds = {(name,): one.seconds.read() for name, one in self._requests.items() if one.codes}
         stored = {(name,): histogram.read() for name, histogram in self.store_seconds.items()}
+        reads = {(answered,): n for answered, n in self.replicated_reads.items()}
         ended = {(reason,): n for reason, n in self.ended_decoders.items()}
         refused = {(reason,): n for reason, n in self.refused.items()}
         cut_off = {(reason,): n for reason, n in self.cut_off.items()}
@@ -144,6 +146,7 @@ class Metrics:
             Family("vae_refused_requests_total", "counter", "Requests refused, bodies unread.", ("reason",), refused),
             Family("vae_cut_off_connections_total", "counter", "Connections closed without an answer.", ("reason",), cut_off),
             Family("vae_store_seconds", "histogram", "Time of an operation of the latent store.", ("operation",), stored),
+            Family("vae_store_reads_total", "counter", "Reads with VAE_STORE_READS, by who answered.", ("answered",), reads),
             Family("vae_ended_decoders_total", "counter", "Decoder processes lost to a picture.", ("reason",), ended),
         ]
 

@@ -4,6 +4,7 @@ Knows nothing of HTTP or of models.
 """
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 from service.store.interface import MAX_PICTURE_BYTES
@@ -14,12 +15,23 @@ from service.store.sqlite.store import SqliteStore
 POSTGRES = ("postgresql://", "postgres://")
 
 
-def make_store(address: str, max_bytes: int, max_picture_bytes: int = MAX_PICTURE_BYTES) -> LatentStore:
+def make_store(
+    address: str,
+    max_bytes: int,
+    max_picture_bytes: int = MAX_PICTURE_BYTES,
+    reads: str = "",
+    counts: Counter[str] | None = None,
+) -> LatentStore:
     """Return the store at an address, the path of a sqlite file or a PostgreSQL URL. It is not opened. Raises StoreUnusable.
 
     `max_bytes` bounds the memory for vectors of a sqlite store. PostgreSQL keeps its vectors in the database.
-    `max_picture_bytes` bounds the bytes of all kept pictures.
+    `max_picture_bytes` bounds the bytes of all kept pictures. `reads`: the address of a streaming replica of the database,
+    from which items are read; `counts` gets the number of those reads by who answered.
     """
+    if address.startswith(POSTGRES) and reads:
+        from service.store.postgres.replica import ReplicatedStore
+
+        return ReplicatedStore(address, reads, max_picture_bytes=max_picture_bytes, counts=counts)
     if address.startswith(POSTGRES):
         from service.store.postgres.store import PgvectorStore  # an extra
 

@@ -12,6 +12,18 @@ def test_one_at_a_time_is_the_formula_of_pollaczek_and_khinchine(load: float) ->
     assert simulate(ONE, 1, load, 100_000).mean == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.parametrize("load", [0.3, 0.6])
+def test_waking_is_the_formula_of_welch(load: float) -> None:
+    # P. D. Welch, "On a generalized M/G/1 queuing process in which the first customer of each busy period receives
+    # exceptional service", Operations Research 12 (1964)
+    waking = BatchTimes((1,), (1.0,), (0.5, 1.5))
+    first, first_squared = 2.0, (1.5**2 + 2.5**2) / 2  # means of the time of a first customer, and of its square
+    idle = 1 - load + load * first
+    waiting = load / (2 * (1 - load)) + load * (first_squared - 1) / (2 * idle)
+    service = 1 + (1 - load) / idle * (first - 1)
+    assert simulate(waking, 1, load, 200_000).mean == pytest.approx(waiting + service, rel=0.05)
+
+
 def test_random_replicas_are_as_many_queues() -> None:
     alone, ten = simulate(ONE, 1, 0.6, 100_000), simulate(ONE, 10, 6.0, 100_000)
     assert ten.mean == pytest.approx(alone.mean, rel=0.05)
@@ -45,3 +57,8 @@ def test_the_smallest_number_of_replicas() -> None:
     assert simulate(MANY, count, 20.0, 20_000).percentile(99) <= 3.0
     assert count == 7 or simulate(MANY, count - 1, 20.0, 20_000).percentile(99) > 3.0
     assert replicas_for(MANY, 20.0, 0.9, 20_000) is None  # less than one batch takes
+
+
+def test_replicas_that_are_idle_may_be_slower() -> None:
+    waking = BatchTimes((1, 64), (1.0, 1.0), (10.0,))
+    assert replicas_for(waking, 20.0, 5.0, 20_000) == 1  # A thousand would all be asleep, and need 11.

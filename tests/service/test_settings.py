@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from service.environment import SettingsError, trace_exporter
 from service.flags import explain
-from service.settings import SHIPPED_WEIGHTS, Settings, SettingsError, refuse_unknown, trace_exporter
+from service.settings import SHIPPED_WEIGHTS, Settings, refuse_unknown
 
 # One setting of each type: a value as text, and that value.
 EXAMPLES: dict[str, tuple[str, Any]] = {
@@ -150,6 +151,12 @@ def test_the_queue_holds_the_largest_batch_and_the_largest_request(
             ValidationError, match=r"max_queue_rows \(\d+\) must be at least max_batch \(\d+\) and max_rows \(\d+\)"
         ):
             Settings(**bounds)  # type: ignore[arg-type]
+
+
+def test_a_short_queue_has_small_requests_unless_their_size_is_set() -> None:
+    assert Settings().max_rows == 4096
+    assert Settings(max_queue_rows=2048).max_rows == 1024
+    assert Settings(max_queue_rows=2048, max_rows=2048).max_rows == 2048
 
 
 def test_the_largest_body_always_has_room() -> None:

@@ -14,7 +14,16 @@ import psycopg
 from service.store.filters import Condition, usable_key
 from service.store.interface import BadItem, Collection, StoreBusy, StoreError, StoreUnavailable, StoreUnusable
 from service.store.postgres.filters import canonical, place
-from service.store.postgres.indexes import HALF_MOST, MAX_INDEXED, Graph, indexes, key_index, key_statement
+from service.store.postgres.indexes import (
+    HALF_MOST,
+    MAX_INDEXED,
+    Graph,
+    indexes,
+    key_index,
+    key_statement,
+    range_index,
+    range_statement,
+)
 from service.store.postgres.schema import LOCK, PgConnection, migrate, table
 from service.store.postgres.work import find
 
@@ -32,7 +41,8 @@ class Wanted:
     """What indexes a collection shall have."""
 
     half: bool | None = None  # 16-bit numbers; None leaves it as it is
-    keys: Sequence[str] = ()  # keys of filters
+    keys: Sequence[str] = ()  # keys of filters with single values
+    range_keys: Sequence[str] = ()  # keys of filters with ranges of numbers
     memory: str = "1GB"  # maintenance_work_mem
     workers: int = 2  # max_parallel_maintenance_workers
     no_graphs: bool = False  # drop them all: before a bulk load
@@ -43,7 +53,7 @@ def build_indexes(address: str, name: str, wanted: Wanted, tell: Callable[[str],
 
     Raises UnknownCollection, StoreError, StoreBusy, StoreUnavailable, StoreUnusable.
     """
-    for key in wanted.keys:
+    for key in (*wanted.keys, *wanted.range_keys):
         if not usable_key(key):
             raise StoreError(f"{key[:80]!r} is not a key of a filter; docs/http.md says what keys may be")
     try:
@@ -105,6 +115,9 @@ class _Builder:
             self._make(
                 key_index(self.number, key), key_statement(self.connection, self.number, key), f"the key {key!r}", valid
             )
+        for key in self.wanted.range_keys:
+            statement = range_statement(self.connection, self.number, key)
+            self._make(range_index(self.number, key), statement, f"the numbers of the key {key!r}", valid)
         self.connection.execute(f"ANALYZE {table(self.number)}")
         parts = {part.name: (part, count) for key in self.wanted.keys for part, count in self._parts(graph, key)}
         if len(parts) > MOST_PARTS:

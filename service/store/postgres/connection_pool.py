@@ -24,8 +24,9 @@ IDLE_SECONDS = 600.0
 class ConnectionPool:
     """The connections to one database. Any thread may call the methods."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, address: str, read_only: bool = False) -> None:
+        """`read_only`: the server refuses every change in a transaction of these connections."""
+        self._address, self._read_only = address, read_only
         self._lock = threading.Lock()
         self._idle: deque[tuple[float, PgConnection]] = deque()  # (idle since, connection); the last used one is at the right
         self.is_closed = False
@@ -39,6 +40,7 @@ class ConnectionPool:
             connection = psycopg.connect(
                 self._address, autocommit=True, connect_timeout=CONNECT_SECONDS, tcp_user_timeout=NETWORK_MS
             )
+            connection.read_only = self._read_only or None
         try:
             yield connection
         finally:

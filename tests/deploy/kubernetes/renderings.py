@@ -33,6 +33,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "settings": {
         "settings": {"VAE_MAX_BODY_BYTES": 134217728, "VAE_KEY_RATE": 0.5, "VAE_ADMIN": True, "VAE_MODELS": "mnist,sprites"}
     },
+    "reads": {"replicas": 2, "store": {"kind": "postgres", "postgres": {"secret": "db", "key": "rw", "readsKey": "ro"}}},
     "patient": {"drainSeconds": 60, "shutdownSeconds": 120},
 }
 COMPONENTS = {

@@ -15,7 +15,8 @@ from .renderings import IMAGE, OVERLAYS, POSTGRES, combined_in
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 # Those that the chart sets from other values.
-OWN = {"HOST", "PORT", "DEVICE", "MODELS_DIR", "STORE", "API_KEYS", "API_KEYS_FILE", "DRAIN_SECONDS", "SHUTDOWN_SECONDS"}
+OWN = {"HOST", "PORT", "DEVICE", "MODELS_DIR", "STORE", "STORE_FILE", "STORE_READS", "STORE_READS_FILE", "API_KEYS"}
+OWN |= {"API_KEYS_FILE", "DRAIN_SECONDS", "SHUTDOWN_SECONDS"}
 CONSTRAINTS = {"type", "minimum", "maximum", "exclusiveMinimum", "multipleOf", "enum"}
 OF_HELM = {"helm.sh/chart", "helm.sh/resource-policy", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"}
 
@@ -136,6 +137,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"VAE_MAX_BATCH": 9}}, "at '/settings/VAE_MAX_BATCH': multipleOf: got 9, want 8"),
     ({"settings": {"VAE_WORKERS": "4"}}, "at '/settings/VAE_WORKERS': got string, want integer"),
     ({"settings": {"VAE_STORE": "x"}}, "at '/settings': additional properties 'VAE_STORE' not allowed"),
+    ({"store": {"postgres": {"readsKey": "a/b"}}}, "at '/store/postgres/readsKey': 'a/b' does not match pattern"),
     ({"resources": {"limits": {"memory": "2GB"}}}, "at '/resources/limits/memory': '2GB' does not match pattern"),
     ({"drainSeconds": 0}, "at '/drainSeconds': minimum: got 0, want 5"),
     ({"apiKeys": {"secret": "My_Keys"}}, "at '/apiKeys/secret': 'My_Keys' does not match pattern"),

@@ -1,6 +1,7 @@
 """What the objects say agrees with the service, and no pod has more rights than it needs."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from service.environment import PREFIX
 from service.settings import Settings, refuse_unknown
 from tests.live.server import ROOT
 
-from .programs import KUBERNETES, Object, containers, only, variables
+from .programs import KUBERNETES, NAMESPACE, Object, containers, only, variables
 from .renderings import everything
 
 RENDERINGS = everything()
@@ -19,7 +20,6 @@ SELECTOR = {"app.kubernetes.io/name": "vae-service", "app.kubernetes.io/instance
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 # What Kubernetes needs to answer a probe, to learn that a pod ends, and to end its processes after the last request.
 MARGIN_SECONDS = 10
-LATER = {"secretKeyRef": "postgresql://vae:secret@database/vae"}
 
 each = pytest.mark.parametrize("made", RENDERINGS.values(), ids=list(RENDERINGS))
 
@@ -29,24 +29,33 @@ def pod(made: list[Object]) -> Object:
     return found
 
 
-def environment(made: list[Object]) -> dict[str, str]:
-    """The variables, with values for those that come from secrets."""
-    found = variables(made)
-    return {name: value if isinstance(value, str) else LATER[next(iter(value))] for name, value in found.items()}
+def files_of_secrets(made: list[Object]) -> dict[str, str]:
+    """The paths of all files that are mounted from secrets, with the keys of the secrets."""
+    mounts = {mount["name"]: mount["mountPath"] for one in containers(made) for mount in one["volumeMounts"]}
+    volumes = [one for one in pod(made)["spec"]["volumes"] if "secret" in one]
+    return {
+        f"{mounts[one['name']]}/{item['path']}": f"{one['secret']['secretName']}: {item['key']}"
+        for one in volumes
+        for item in one["secret"]["items"]
+    }
 
 
 @each
-def test_the_service_takes_the_environment(made: list[Object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every variable is a setting with a value that it may have, and none is there twice."""
+def test_the_service_takes_the_environment(made: list[Object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every variable is a setting with a value that it may have, and none is there twice. No value is a secret."""
     (service,) = [one for one in containers(made) if one["name"] == "vae"]
-    found = environment(made)
+    found = variables(made)
     assert len(found) == len(service["env"])
     refuse_unknown(found)
+    (tmp_path / "address").write_text("postgresql://vae:secret@database/vae")
     for name, value in found.items():
         assert name.startswith(PREFIX)
-        monkeypatch.setenv(name, value)
+        assert not name.endswith("_FILE") or value in files_of_secrets(made)
+        is_address = name in ("VAE_STORE_FILE", "VAE_STORE_READS_FILE")
+        monkeypatch.setenv(name, str(tmp_path / "address") if is_address else value)
     settings = Settings()
-    assert {PREFIX + name.upper() for name in settings.model_fields_set} == set(found)
+    read = {name.removesuffix("_FILE") for name in found if name.startswith("VAE_STORE") and name.endswith("_FILE")}
+    assert {PREFIX + name.upper() for name in settings.model_fields_set} == set(found) | read
     ports = {port["name"]: port["containerPort"] for port in service["ports"]}
     assert (settings.port, settings.host) == (ports["http"], ("::",))
 
@@ -71,7 +80,7 @@ def test_probes_ask_for_what_exists(made: list[Object], paths: dict[str, Any]) -
 
 @each
 def test_a_pod_may_drain_and_shut_down_before_it_is_killed(made: list[Object]) -> None:
-    found, spec = environment(made), pod(made)["spec"]
+    found, spec = variables(made), pod(made)["spec"]
     (service,) = [one for one in containers(made) if one["name"] == "vae"]
     hook = service.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     needed = hook + float(found["VAE_DRAIN_SECONDS"]) + float(found["VAE_SHUTDOWN_SECONDS"])
@@ -106,10 +115,11 @@ def test_what_the_service_writes_is_on_a_volume(made: list[Object]) -> None:
     (service,) = [one for one in containers(made) if one["name"] == "vae"]
     mounts = {one["mountPath"]: one for one in service["volumeMounts"]}
     assert {one["name"] for one in mounts.values()} == set(volumes)
-    found = environment(made)
-    written = {"/tmp"} | ({"/data"} if found["VAE_STORE"] == "/data/latents.db" else set())
+    found = variables(made)
+    written = {"/tmp"} | ({"/data"} if found.get("VAE_STORE") == "/data/latents.db" else set())
     assert {path for path, mount in mounts.items() if not mount.get("readOnly")} == written
     assert ("/secrets" in mounts) == ("VAE_API_KEYS_FILE" in found)
+    assert ("/store" in mounts) == ("VAE_STORE_FILE" in found) == ("VAE_STORE" not in found)
     assert ("/models" in mounts) == (found.get("VAE_MODELS_DIR") == "/models")
 
 
@@ -119,10 +129,26 @@ def test_several_pods_share_their_latents(made: list[Object]) -> None:
     deployment = only("Deployment", made)["spec"]
     has_autoscaler = any(one["kind"] == "HorizontalPodAutoscaler" for one in made)
     assert ("replicas" in deployment) != has_autoscaler
-    if isinstance(variables(made)["VAE_STORE"], str):
+    if "VAE_STORE" in variables(made):
         assert (deployment["replicas"], deployment["strategy"], has_autoscaler) == (1, {"type": "Recreate"}, False)
     else:
         assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_secrets_of_the_store_are_files() -> None:
+    """With their keys: the address of the primary, and that of a replica if there is one."""
+    for made in RENDERINGS.values():
+        found = {path: key for path, key in files_of_secrets(made).items() if path.startswith("/store/")}
+        if made is RENDERINGS["chart reads"]:
+            assert found == {"/store/url": "db: rw", "/store/reads": "db: ro"}
+            assert variables(made)["VAE_STORE_READS_FILE"] == "/store/reads"
+        else:
+            assert found == ({} if "VAE_STORE" in variables(made) else {"/store/url": "vae-store: url"})
+
+
+@each
+def test_every_object_says_its_namespace(made: list[Object]) -> None:
+    assert {one["metadata"].get("namespace") for one in made} == {NAMESPACE}
 
 
 @each
@@ -164,7 +190,7 @@ def test_the_network_is_the_port_the_names_and_the_database(made: list[Object]) 
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert [rule["ports"] for rule in policy["ingress"]] == [[{"port": "http", "protocol": "TCP"}]]
     ports = [(port["port"], port["protocol"]) for rule in policy["egress"] for port in rule["ports"]]
-    database = [] if isinstance(variables(made)["VAE_STORE"], str) else [(policy["egress"][-1]["ports"][0]["port"], "TCP")]
+    database = [] if "VAE_STORE" in variables(made) else [(policy["egress"][-1]["ports"][0]["port"], "TCP")]
     assert ports == [(53, "UDP"), (53, "TCP"), *database]
     assert "to" in policy["egress"][0]
 

@@ -164,10 +164,10 @@ def test_a_folder_that_changed(folder: Path, pack: Path, how: str, said: str) ->
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"size": (4, 4)}, "no --size, and not --size 4x4"),
-        ({"channels": 1}, "no --channels, and not --channels 1"),
-        ({"filter": "nearest"}, "--filter bilinear, and not --filter nearest"),
-        ({"values": ValueOptions(invert="yes")}, "--invert no, and not --invert yes"),
+        ({"size": (4, 4)}, "no --size then, --size 4x4 now"),
+        ({"channels": 1}, "no --channels then, --channels 1 now"),
+        ({"filter": "nearest"}, "--filter bilinear then, --filter nearest now"),
+        ({"values": ValueOptions(invert="yes")}, "--invert no then, --invert yes now"),
     ],
 )
 def test_other_flags(folder: Path, pack: Path, other: dict[str, Any], said: str) -> None:
@@ -207,7 +207,7 @@ def _all_corrupt(tmp_path: Path, pack: Path) -> None:
 def test_a_full_disk(folder: Path, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(folder)._replace(free=70_000)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(DataError, match=r"40 pictures of 8 x 6 x 3 need 0\.1 MiB on the disk of .*, 0\.1 MiB are free"):
+    with pytest.raises(DataError, match=r"40 pictures of 8 x 6 x 3 need 72\.8 KiB on the disk of .*, 68\.4 KiB are free"):
         load(f"folder:{folder}", pack=pack)
     assert not list(pack.parent.iterdir())
 

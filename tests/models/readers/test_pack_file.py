@@ -46,7 +46,7 @@ def test_whole(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("end", [0, 5, 1000, START, START + 100, START + BYTES, START + BYTES + 30, -1])
 def test_cut_off(tmp_path: Path, content: bytes, end: int) -> None:
-    refused(tmp_path, content[:end], "not a whole packed data set: truncated .*pack the data again")
+    refused(tmp_path, content[:end], "not a whole packed data set, which .*: truncated .*pack the data again")
 
 
 def test_more_than_there_should_be(tmp_path: Path, content: bytes) -> None:

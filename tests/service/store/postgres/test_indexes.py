@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -146,5 +147,50 @@ async def test_few_items_are_searched_exactly(database: str) -> None:
         await store.create(DIGITS)
         await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a", "b"]))
         assert (await store.search("digits", DIGEST, Search([Query(id="a")], 1, "l2"))).exact
+    finally:
+        await store.close()
+
+
+async def test_narrow_ranges_of_a_range_key_are_measured(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index of the key finds them, the planner knows how many they are, and wider ranges come from the HNSW index."""
+    store, twin = await filled(database)
+    rng, ways = np.random.default_rng(1), list[bool]()
+    try:
+        numbers = items(
+            rng, [f"n{i}" for i in range(COUNT)], metadata=[{"n": i} if i % 3 else {"n": str(i)} for i in range(COUNT)]
+        )
+        await store.upsert("digits", DIGEST, numbers)
+        twin.upsert(numbers)
+        command = ["index", "--store", database, "--collection", "digits", "--range-key", "n", "--range-key", "a.b"]
+        assert await asyncio.to_thread(main, command) == 0
+        monkeypatch.setattr(search, "MEASURED", 500)
+        found_by = search._Task._found
+
+        def noted(task: search._Task, *arguments: Any) -> list[tuple[Any, ...]]:
+            ways.append(arguments[3] is None)
+            return found_by(task, *arguments)
+
+        monkeypatch.setattr(search._Task, "_found", noted)
+        for filter, is_measured in (
+            ({"n": {"lt": 30}}, True),
+            ({"n": {"gte": 100, "lt": 400.5}}, True),
+            ({"n": {"gt": 2990}, "kind": {"exists": False}}, True),
+            ({"n": {"lt": -1}}, True),
+            ({"n": {"gte": 5}}, False),
+            ({"n": {"lt": "30"}}, False),
+            ({"a.b": {"lt": 30}}, True),
+            ({"at": {"lt": 30}}, False),
+        ):
+            conditions = parse_filter(filter)
+            for _ in range(3):
+                mu, sigma = rng.standard_normal(DIM).astype(np.float32), rng.uniform(0.1, 1, DIM).astype(np.float32)
+                asked = Search([Query(mu, sigma)], 10, "w2", conditions, sigma_weight=2.0)
+                found = await store.search("digits", DIGEST, asked)
+                same(found.neighbors[0], twin.nearest("w2", mu, sigma, 10, conditions, sigma_weight=2.0))
+            assert ways[-3:] == [is_measured] * 3, filter
+        rows = "SELECT idx_scan > 0 FROM pg_stat_user_indexes WHERE indexrelname ~ '_range_'"
+        await store.close()  # statistics are there when the connection has ended
+        with psycopg.connect(database) as connection:
+            assert connection.execute(rows).fetchall() == [(True,), (True,)]
     finally:
         await store.close()
