@@ -140,6 +140,8 @@ def joined() -> Iterator[Ranks]:
     ranks = Ranks(rank, size, int(os.environ.get("LOCAL_RANK", rank)), int(os.environ.get("LOCAL_WORLD_SIZE", size)))
     with answered():
         distributed.init_process_group("gloo", timeout=STEP_TIMEOUT)
+        # The default group is not used: imported parts of torch may refer to it as long as the process lives.
+        ranks._steps = distributed.new_group(backend="gloo", timeout=STEP_TIMEOUT)
         ranks._meetings = distributed.new_group(backend="gloo", timeout=MEETING_TIMEOUT)
     try:
         found = versions()

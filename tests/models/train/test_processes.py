@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -169,11 +170,13 @@ def test_one_process_prints_and_writes(outs: tuple[Path, str, str]) -> None:
 
 def test_no_thread_of_gloo_is_left_that_could_abort_the_interpreter_when_it_exits(outs: tuple[Path, str, str]) -> None:
     for rank in range(2):
-        assert f"{rank}: {[0] * len(RUNS) + [1, 0]}, 0 threads" in outs[2]
+        # The default group may be left with its 2 threads: it has sent nothing, so that they have nothing to release.
+        assert re.search(rf"{rank}: {re.escape(str([0] * len(RUNS) + [1, 0]))}, [02] threads", outs[2])
 
 
 def test_a_killed_process_ends_the_run_and_resuming_ends_alike(outs: tuple[Path, str, str], tmp_path: Path) -> None:
-    assert "the connection to another process of the run is lost" in killed(tmp_path / "killed", 1, 20)
+    errors = killed(tmp_path / "killed", 1, 20)
+    assert "the connection to another process of the run is lost" in errors, errors
     assert 0 < saved_step(tmp_path / "killed") < 400
     assert main(["--out", str(tmp_path / "killed"), "--resume"]) == 0
     assert main([*LONG, "--out", str(tmp_path / "whole")]) == 0
