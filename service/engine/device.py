@@ -115,6 +115,10 @@ class Device:
                 f"the engine onnx computes only in float32 on the CPU, not in {self.precision} on {self.torch_device}; "
                 "use the engine torch"
             )
+        if self.precision == "tf32" and self.torch_device.type == "cpu":
+            raise DeviceUnusable(
+                "tf32 is a precision of GPUs, and the device is the CPU; use the precision float32 or bf16, or a GPU (cuda)"
+            )
         torch.set_num_threads(self.threads)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
         torch.backends.cudnn.deterministic = True

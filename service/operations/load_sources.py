@@ -23,10 +23,13 @@ from models.readers.left_out import counted, listed, plural
 from models.readers.path_names import expanded, shown
 from models.readers.scan import scan
 from models.readers.survey import header_lines, survey
-from service.store.names import MAX_ID
+from service.operations.parquet_pictures import PARQUET, ParquetColumns, ParquetRows, open_parquet, parquet_files
+from service.store.names import MAX_ID, is_item_id
 
 # Files of one batch have at most so many bytes, unless a single one has more.
 BATCH_BYTES = 64 << 20
+# Of more files than this, only so many headers are read before the pictures are encoded.
+SURVEYED = 5000
 
 
 class LoadError(Exception):
@@ -35,16 +38,23 @@ class LoadError(Exception):
 
 @dataclass(slots=True)
 class PictureBatch:
-    """Pictures to be added: files to be read, or rows (N, C, H, W) as the model takes them; each with an id and metadata."""
+    """Pictures to be added, each with an id and metadata: files, rows of a Parquet file that have files, or pixels.
+
+    Pixels are rows (N, C, H, W) as the model takes them.
+    """
 
     ids: list[str]
     metadata: list[dict[str, Any]]
-    pictures: list[Path] | NDArray[np.uint8]
+    pictures: list[Path] | ParquetRows | NDArray[np.uint8]
 
     def only(self, indices: Sequence[int]) -> "PictureBatch":
         """Return the pictures with these indices."""
         own = self.pictures
-        pictures = [own[i] for i in indices] if isinstance(own, list) else own[list(indices)]
+        pictures: list[Path] | ParquetRows | NDArray[np.uint8]
+        if isinstance(own, ParquetRows):
+            pictures = own.only(indices)
+        else:
+            pictures = [own[i] for i in indices] if isinstance(own, list) else own[list(indices)]
         return PictureBatch([self.ids[i] for i in indices], [self.metadata[i] for i in indices], pictures)
 
 
@@ -68,8 +78,13 @@ class Source:
         return len(self.ids)
 
 
-def sources_of(paths: Sequence[Path], spec: Preprocessing, prefix: bool = False) -> list[Source]:
-    """Look at all paths; single pictures together are one source. Raises LoadError, also if two pictures have the same id."""
+def sources_of(
+    paths: Sequence[Path], spec: Preprocessing, prefix: bool = False, columns: ParquetColumns | None = None
+) -> list[Source]:
+    """Look at all paths; single pictures together are one source. Raises LoadError, also if two pictures have the same id.
+
+    `columns`: those of Parquet files. None: the only one with pictures, without ids or metadata.
+    """
     paths = [expanded(path) for path in paths]
     real = [os.path.realpath(path) for path in paths]
     if twice := [path for i, path in enumerate(paths) if real[i] in real[:i]]:
@@ -77,15 +92,35 @@ def sources_of(paths: Sequence[Path], spec: Preprocessing, prefix: bool = False)
     if missing := [path for path in paths if not path.exists() and not path.is_symlink()]:
         raise LoadError(f"{shown(missing[0])}: no such file or folder; check the path; nothing was stored")
     pictures = [path for path in paths if path.suffix.lower() in SUFFIXES and not path.is_dir()]
-    sources = [source_of(path, spec, prefix) for path in paths if path not in pictures]
+    sources = [one for path in paths if path not in pictures for one in _sources(path, spec, prefix, columns)]
     if pictures:
         names = [Path(_folder_name(path), path.name) if prefix else Path(path.name) for path in pictures]
-        headers = [header for header in survey(pictures) if header is not None]
-        summary = [plural(len(pictures), "single picture"), *(header_lines(headers, spec) if headers else [])]
+        summary = [plural(len(pictures), "single picture"), *_surveyed(pictures, spec)]
         sources.append(_files(pictures[0], pictures, names, [{}] * len(pictures), summary))
         sources[-1].places = pictures
     check_ids(sources, prefix)
     return sources
+
+
+def _sources(path: Path, spec: Preprocessing, prefix: bool, columns: ParquetColumns | None) -> list[Source]:
+    """Return the sources at a path: one, or one for each Parquet file of a folder. Raises LoadError."""
+    columns = columns or ParquetColumns()
+    files = [path] if path.suffix.lower() == PARQUET and not path.is_dir() else []
+    if path.is_dir():
+        files = parquet_files(path)
+    if not files and columns != ParquetColumns():
+        raise LoadError(
+            f"--id-column, --metadata-columns and --picture-column are for Parquet files and for tables, and {shown(path)} is "
+            "neither; leave them out; nothing was stored"
+        )
+    if not files:
+        return [source_of(path, spec, prefix)]
+    names = [file.relative_to(path).with_suffix("").as_posix() if path.is_dir() else file.stem for file in files]
+    stems = [f"{_folder_name(path)}/{name}" if prefix else name for name in names]
+    try:
+        return [_parquet(file, shown(stem), columns) for file, stem in zip(files, stems, strict=True)]
+    except DataError as error:
+        raise LoadError(f"{error}; nothing was stored") from None
 
 
 def source_of(path: Path, spec: Preprocessing, prefix: bool = False) -> Source:
@@ -134,7 +169,6 @@ def _folder(root: Path, spec: Preprocessing) -> Source:
     for label, split in zip(layout.labels, layout.splits, strict=True):
         own = {"label": label and shown(label), "split": split}
         metadata.append({key: value for key, value in own.items() if value})
-    headers = [header for header in survey(there.files) if header is not None]
     labels = [label for label in layout.labels if label]
     splits = [one["split"] for one in metadata if "split" in one]
     loose = [shown(name) for name, kept in zip(there.relative, layout.kept, strict=True) if not kept]
@@ -142,12 +176,20 @@ def _folder(root: Path, spec: Preprocessing) -> Source:
         f"{shown(root)}: {plural(len(there.files), 'picture')}",
         *(["splits: " + counted({split: splits.count(split) for split in dict.fromkeys(splits)})] if splits else []),
         *([f"{LOOSE}, loaded without a split: {len(loose):,} ({listed(loose)})"] if loose else []),
-        *(header_lines(headers, spec) if headers else []),
+        *_surveyed(there.files, spec),
         *(class_lines(labels) if labels else []),
         *layout.remarks,
         *there.left_out.lines(),
     ]
     return _files(root, there.files, there.relative, metadata, summary)
+
+
+def _surveyed(files: Sequence[Path], spec: Preprocessing) -> list[str]:
+    """Return lines about what the headers of files say; of many files, about some that are spread evenly."""
+    some = files if len(files) <= SURVEYED else [files[i * len(files) // SURVEYED] for i in range(SURVEYED)]
+    headers = [header for header in survey(some) if header is not None]
+    only = [f"looked at the headers of {len(some):,} of the {len(files):,} pictures:"] if len(some) < len(files) else []
+    return [*only, *header_lines(headers, spec)] if headers else []
 
 
 def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[dict[str, Any]], summary: list[str]) -> Source:
@@ -164,6 +206,22 @@ def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[d
         yield PictureBatch(ids[first:], metadata[first:], files[first:])
 
     return Source(path, ids, summary, batches)
+
+
+def _parquet(path: Path, stem: str, columns: ParquetColumns) -> Source:
+    found = open_parquet(path, columns)
+    ids = found.ids or [_shortened(f"{stem}/{i:06d}") for i in range(found.count)]
+    if wrong := next((id for id in ids if not is_item_id(id) or {".", ".."} & set(id.split("/"))), None):
+        raise LoadError(
+            f"{shown(path)}: {shown(wrong[:80])!r} cannot be an id: use up to {MAX_ID} characters, no control "
+            "characters, and neither '.' nor '..' between slashes"
+        )
+
+    def batches(size: int) -> Iterator[PictureBatch]:
+        for numbers, rows, metadata in found.parts(size):
+            yield PictureBatch(ids[numbers.start : numbers.stop], metadata, rows)
+
+    return Source(path, ids, [found.line], batches)
 
 
 def _arrays(path: Path, spec: Preprocessing) -> Source:

@@ -48,7 +48,7 @@ class SearchParameters(PictureParameters):
         "collection that has one). The answer is not exact then.",
     )
     exclude_self: bool = Field(False, description="true leaves the item of a query by id out of its own neighbours.")
-    exact: bool | None = Field(None, description="true does not use the approximate index, which only PostgreSQL has.")
+    exact: bool | None = Field(None, description="true does not use the HNSW index, which only PostgreSQL has.")
 
 
 class QueryBody(BaseModel):

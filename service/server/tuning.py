@@ -1,12 +1,15 @@
-"""Prepares the process for serving: file descriptors, garbage collection, threads. Knows nothing of what is served."""
+"""Prepares the process for serving: descriptors, warnings, garbage collection, threads. Knows nothing of what is served."""
 
 import gc
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
+
+from PIL import Image
 
 # Thresholds of garbage collection. With Python's (700, 10, 10) and many connections, collections took a sixth of the time.
 GC_THRESHOLD = 10_000, 20, 20
@@ -42,6 +45,16 @@ def uncollected() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def log_warnings() -> None:
+    """Send warnings to the log, whose writer never blocks the event loop.
+
+    Those of Pillow about odd metadata and large pictures are ignored: we check the size ourselves before decoding.
+    """
+    logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    Image.MAX_IMAGE_PIXELS = None
 
 
 def leave(status: int) -> NoReturn:

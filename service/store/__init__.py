@@ -5,6 +5,8 @@ Knows nothing of HTTP or of models.
 
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from service.store.interface import MAX_PICTURE_BYTES
@@ -37,6 +39,17 @@ def make_store(
 
         return PgvectorStore(address, max_picture_bytes=max_picture_bytes)
     return SqliteStore(Path(address), max_bytes, max_picture_bytes)
+
+
+@asynccontextmanager
+async def opened_store(address: str, max_bytes: int) -> AsyncIterator[LatentStore]:
+    """Open the store at an address, and close it afterwards; see `make_store`. Raises StoreError."""
+    store = make_store(address, max_bytes)
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()
 
 
 def memory_store() -> LatentStore:

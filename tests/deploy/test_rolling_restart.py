@@ -77,7 +77,7 @@ def is_ready(url: str) -> bool:
 
 def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
     ports = [free_port(), free_port()]
-    replicas = [Server("--port", str(port)) for port in ports]
+    replicas = [Server("--port", str(port), "--models", "mnist") for port in ports]
     try:
         with front(tmp_path, ports) as nginx:
             load = Load(nginx.url)
@@ -99,7 +99,7 @@ def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
                     more()
                     assert replicas[number].wait() == 0, replicas[number].log
                     more()
-                    replicas[number] = Server("--port", str(port))
+                    replicas[number] = Server("--port", str(port), "--models", "mnist")
                     replicas[number].wait_until_listening()
                     nginx.poll(partial(is_ready, replicas[number].url))
                     nginx.poll(lambda: not nginx.marked())

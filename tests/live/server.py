@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from typing import Any
 import httpx
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.live.fork_server import FORKING, Forked
+from tests.live.fork_server import ROOT as ROOT
+
 WEIGHTS = ROOT / "models" / "weights"
 LISTENING = re.compile(r"listening on (http://[0-9.]+:\d+)")
 # far more than a start or an end takes; only a defect gets there
@@ -34,20 +36,26 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "service", *arguments]
 
 
-class Server:
-    """A running service. `lines` is its log so far; `url` where it listens."""
+def _started(arguments: Sequence[str], variables: dict[str, str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command(*arguments), cwd=ROOT, env=variables, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
 
-    def __init__(self, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
+
+class Server:
+    """A running service. `lines` is its log so far; `url` where it listens.
+
+    It is forked from a process that has imported its modules already. `anew`: it is not, for tests of the start itself, of
+    memory, and of several workers.
+    """
+
+    def __init__(self, *arguments: str, variables: Mapping[str, str] | None = None, anew: bool = False) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="vae-latents-")
         store = {"VAE_STORE": str(Path(self._directory.name) / "latents.db")}  # unless a test has its own
-        self.process = subprocess.Popen(
-            command("--port", "0", "--device", "cpu", "--threads", "1", "--drain-seconds", "0", *arguments),
-            cwd=ROOT,
-            env=environment(**{**store, **(variables or {})}),
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
+        arguments = ("--port", "0", "--device", "cpu", "--threads", "1", "--drain-seconds", "0", *arguments)
+        started = environment(**{**store, **(variables or {})})
+        anew = anew or not FORKING or "--workers" in arguments or "VAE_WORKERS" in started
+        self.process = _started(arguments, started) if anew else Forked(arguments, started)
         self.lines: list[str] = []
         self.url = ""
         self._listening = threading.Event()  # set when the address is known, and when the log has ended
@@ -137,9 +145,11 @@ class Server:
 
 
 @contextmanager
-def serving(*arguments: str, ready: bool = True, variables: Mapping[str, str] | None = None) -> Iterator[Server]:
+def serving(
+    *arguments: str, ready: bool = True, variables: Mapping[str, str] | None = None, anew: bool = False
+) -> Iterator[Server]:
     """A service that is ready; after the block it must end on SIGTERM with status 0, and have logged no error."""
-    server = Server(*arguments, variables=variables)
+    server = Server(*arguments, variables=variables, anew=anew)
     try:
         if ready:
             server.wait_until_ready()

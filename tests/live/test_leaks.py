@@ -31,7 +31,7 @@ async def ask(server: Server, requests: list[Request], count: int, seed: int) ->
 @pytest.mark.soak
 def test_nothing_grows_with_the_number_of_requests(pngs: list[bytes], digits: Pixels) -> None:
     requests = mixture(pngs, digits)
-    with serving("--models", "mnist", "--access-log", "false") as server:
+    with serving("--models", "mnist", "--access-log", "false", anew=True) as server:
         seen: list[Footprint] = []
         for part, count in enumerate((WARM, *[(REQUESTS - WARM) // 3] * 3)):
             tally = asyncio.run(ask(server, requests, count, part))

@@ -44,7 +44,7 @@ def test_starting_means_not_ready(tiny_dir: Path) -> None:
     """A database that accepts connections and says nothing keeps the service starting, until the test takes it away."""
     silent = socket.create_server(("127.0.0.1", 0))
     store = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
-    with silent, serving("--models-dir", str(tiny_dir), ready=False, variables={"VAE_STORE": store}) as server:
+    with silent, serving("--models-dir", str(tiny_dir), ready=False, variables={"VAE_STORE": store}, anew=True) as server:
         server.wait_until_listening()
         with httpx.Client(base_url=server.url) as client:
             assert client.get("/health/live").status_code == 200
@@ -159,7 +159,7 @@ def test_a_port_in_use(tiny_dir: Path) -> None:
 
 def test_variables_are_settings_and_flags_win(tiny_dir: Path) -> None:
     variables = {"VAE_MODELS_DIR": str(tiny_dir), "VAE_MAX_ROWS": "32", "VAE_MAX_QUEUE_ROWS": "128", "VAE_DATA_DIR": "/x"}
-    with serving("--max-rows", "64", "--shutdown-seconds", "1", variables=variables) as server:
+    with serving("--max-rows", "64", "--shutdown-seconds", "1", variables=variables, anew=True) as server:
         info = server.info()
         assert (info["limits"]["max_rows"], info["limits"]["max_queue_rows"]) == (64, 128)
         assert info["models"] == ["tiny"]
@@ -177,7 +177,7 @@ def test_variables_are_settings_and_flags_win(tiny_dir: Path) -> None:
 
 
 def test_sigterm_while_starting(models_dir: Path) -> None:
-    server = Server("--models-dir", str(models_dir))
+    server = Server("--models-dir", str(models_dir), anew=True)
     try:
         server.wait_until_listening()
         server.terminate()
@@ -200,7 +200,7 @@ def test_the_same_bytes_after_a_restart(server: Server, pngs: list[bytes]) -> No
         ("POST", "/interpolate?format=webp", {"json": {"start": {"image": text(pngs[0])}, "end": {"z": [1.0] * 20}}}),
     ]
     before = [httpx.request(method, server.url + path, **body).raise_for_status() for method, path, body in requests]
-    with serving() as other:
+    with serving(anew=True) as other:
         after = [httpx.request(method, other.url + path, **body).raise_for_status() for method, path, body in requests]
     assert [answer.content for answer in before] == [answer.content for answer in after]
     assert [answer.headers["x-model"] for answer in before] == [answer.headers["x-model"] for answer in after]

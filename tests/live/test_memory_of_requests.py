@@ -33,7 +33,7 @@ Streams = list[list[bytes]]
 @pytest.fixture(scope="module")
 def server(models_dir: Path) -> Iterator[Server]:
     keys = {"VAE_API_KEYS": f"app infer,store {KEY}", "VAE_ACCESS_LOG": "false"}
-    with serving("--models-dir", str(models_dir), "--models", "mnist", variables=keys) as running:
+    with serving("--models-dir", str(models_dir), "--models", "mnist", variables=keys, anew=True) as running:
         httpx.put(f"{running.url}/collections/c", headers={"x-api-key": KEY}, json={"model": "mnist"}).raise_for_status()
         yield running
 

@@ -49,7 +49,7 @@ def test_nothing_is_worse_after_minutes_of_abuse(request: pytest.FixtureRequest,
     """`--seconds` says for how long, ten minutes otherwise."""
     seconds = float(request.config.getoption("seconds", None) or SECONDS)
     requests = mixture(pngs, digits)
-    with serving("--models", "mnist", "--access-log", "false") as server:
+    with serving("--models", "mnist", "--access-log", "false", anew=True) as server:
         seen: list[Footprint] = []
         slowest: list[float] = []
         for part, duration in enumerate((MINUTE, *[max(MINUTE, (seconds - MINUTE) / 3)] * 3)):

@@ -49,7 +49,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(workplace: Path) -> Iterator[Server]:
     variables = {"VAE_STORE": str(workplace / "latents.db"), "VAE_CORS_ORIGINS": ORIGIN}
-    with serving(variables=variables) as running:
+    with serving("--models", "mnist,fashion-mnist,sprites", variables=variables) as running:
         yield running
 
 

@@ -63,7 +63,7 @@ async def slow_senders(server: Server) -> AsyncIterator[None]:
 
 @pytest.mark.soak
 async def test_slow_senders_are_hardly_noticed(pngs: list[bytes]) -> None:
-    with serving("--models", "mnist", "--access-log", "false") as server:
+    with serving("--models", "mnist", "--access-log", "false", anew=True) as server:
         await p99(server, pngs[0])
         without, beside = [], []
         for _ in range(ROUNDS):

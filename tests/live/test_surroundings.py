@@ -106,7 +106,7 @@ def test_the_socket_of_another_process_stays(tiny_dir: Path, tmp_path: Path) -> 
 
 def test_a_start_that_is_interrupted_leaves_no_socket(tiny_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "vae.sock"
-    server = Server("--host", f"unix:{path}", "--models-dir", str(tiny_dir))
+    server = Server("--host", f"unix:{path}", "--models-dir", str(tiny_dir), anew=True)
     try:
         server.poll(path.exists)
         server.process.send_signal(signal.SIGINT)

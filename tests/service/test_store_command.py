@@ -215,3 +215,32 @@ def test_an_interruption_is_one_line(
     monkeypatch.setattr("service.store_command.backup", interrupted)
     assert main(["backup", str(setting / "out")]) == 130
     assert capsys.readouterr().err == "interrupted; run the same command again\n"
+
+
+INDEX = ["index", "--store", "postgresql://localhost:1/none", "--collection", "some"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--workers", "0"], "argument --workers: must be a whole number from 1 to 1025, not '0'"),
+        (["--workers", "-3"], "argument --workers: must be a whole number from 1 to 1025, not '-3'"),
+        (["--workers", "99999"], "argument --workers: must be a whole number from 1 to 1025, not '99999'"),
+        (
+            ["--drop", "--filter-key", "label", "--numbers", "float16", "--workers", "2"],
+            "--drop makes no indexes, so it cannot be combined with --numbers, --filter-key, --workers; leave one of both out",
+        ),
+    ],
+)
+def test_flags_of_index_that_make_no_sense_are_refused(
+    flags: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*INDEX, *flags])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"error: {reason}\n")
+
+
+def test_index_says_that_the_database_cannot_be_reached(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(INDEX) == 1
+    assert "error: the database cannot be reached, so no index was changed: " in capsys.readouterr().err

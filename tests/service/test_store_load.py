@@ -255,7 +255,7 @@ def test_what_is_wrong_and_what_to_do_is_one_sentence(
 def test_a_load_that_fails_says_how_far_it_came(
     setting: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("service.operations.ingest.BATCH", 2)
+    monkeypatch.setattr("service.load_command.BATCH", 2)
     upsert, calls = SqliteStore.upsert, list[Items]()
 
     async def fails_later(store: SqliteStore, name: str, digest: str, items: Items) -> Upserted:

@@ -83,6 +83,17 @@ async def encode(
     return np.concatenate(parts)
 
 
+async def encode_pixels(pipeline: "Pipeline", pixels: Pixels, inference: "Inference") -> Floats:
+    """Return the posteriors of pictures (N, C, H, W) that are as the model takes them, float32 (N, 3, D). Raises BatcherError.
+
+    `inference.warnings` has what was noticed when they were decoded, and receives what is noticed now.
+    """
+    rows = told_rows(inference, pixels, len(pixels))
+    posteriors = await pipeline.through(inference.model.encode, rows, inference)
+    await _look_at(pipeline, inference, pixels, posteriors, 0)
+    return posteriors
+
+
 async def _submitted(
     pipeline: "Pipeline", reservation: Reservation, block: Pixels, inference: "Inference", count: int, first: int
 ) -> Floats:

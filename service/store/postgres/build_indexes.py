@@ -40,12 +40,12 @@ MOST_KEYS = 8
 class Wanted:
     """What indexes a collection shall have."""
 
-    half: bool | None = None  # 16-bit numbers; None leaves it as it is
+    half: bool | None = None  # 16-bit numbers (halfvec) in HNSW indexes; None leaves it as it is
     keys: Sequence[str] = ()  # keys of filters with single values
     range_keys: Sequence[str] = ()  # keys of filters with ranges of numbers
     memory: str = "1GB"  # maintenance_work_mem
-    workers: int = 2  # max_parallel_maintenance_workers
-    no_graphs: bool = False  # drop them all: before a bulk load
+    workers: int = 2  # processes that make an index: one, and max_parallel_maintenance_workers
+    no_graphs: bool = False  # drop all HNSW indexes: before a bulk load
 
 
 def build_indexes(address: str, name: str, wanted: Wanted, tell: Callable[[str], None]) -> None:
@@ -57,7 +57,11 @@ def build_indexes(address: str, name: str, wanted: Wanted, tell: Callable[[str],
         if not usable_key(key):
             raise StoreError(f"{key[:80]!r} is not a key of a filter; docs/http.md says what keys may be")
     try:
-        with closing(psycopg.connect(address, autocommit=True)) as connection:
+        opened = psycopg.connect(address, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"the database cannot be reached, so no index was changed: {error}") from error
+    try:
+        with closing(opened) as connection:
             migrate(connection)
             number, collection = find(connection, name)
             [(is_free,)] = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK, number))
@@ -66,21 +70,27 @@ def build_indexes(address: str, name: str, wanted: Wanted, tell: Callable[[str],
                     f"another command makes indexes of the collection {name!r}, or one that was ended still does in the "
                     "database (pg_stat_progress_create_index); try again when it has finished"
                 )
-            connection.execute("SELECT set_config('maintenance_work_mem', %s, false)", (wanted.memory,))
-            connection.execute(
-                "SELECT set_config('max_parallel_maintenance_workers', %s, false)", (str(max(0, wanted.workers - 1)),)
+            _set(connection, "maintenance_work_mem", wanted.memory, f"the memory {wanted.memory!r}")
+            workers = "max_parallel_maintenance_workers"
+            _set(
+                connection, workers, str(wanted.workers - 1), f"{wanted.workers} workers (a process, and {workers} beside it)"
             )
             _Builder(connection, number, collection, wanted, tell).build()
     except psycopg.errors.NumericValueOutOfRange as error:
         raise BadItem(f"an item has a number above {HALF_MOST:g}; use --numbers float32") from error
     except psycopg.errors.UndefinedTable as error:
         raise StoreError(f"the collection {name!r} was deleted meanwhile") from error
-    except psycopg.errors.InvalidParameterValue as error:
-        raise StoreError(f"PostgreSQL does not accept the memory {wanted.memory!r}: {error}") from error
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction) as error:
         raise StoreUnusable(f"the database is not writable: {error}") from error
     except psycopg.Error as error:
         raise StoreUnavailable(f"the indexes could not be finished, run the same command again to go on: {error}") from error
+
+
+def _set(connection: PgConnection, name: str, value: str, what: str) -> None:
+    try:
+        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+    except psycopg.errors.InvalidParameterValue as error:
+        raise StoreError(f"PostgreSQL does not accept {what}: {error}") from error
 
 
 class _Builder:
@@ -91,16 +101,20 @@ class _Builder:
     ) -> None:
         self.connection, self.number, self.collection = connection, number, collection
         self.wanted, self.tell = wanted, tell
+        self.made = self.kept = self.dropped = 0
 
     def build(self) -> None:
         """Do the work."""
         there = indexes(self.connection, self.number, self.collection)
         for name in sorted(there.invalid):
-            self._drop(name, "was not finished")
+            self._drop(name, ", whose making was cut off")
         if self.wanted.no_graphs:
             for name in sorted(there.graphs - there.invalid):
-                self._drop(name, "is not wanted")
-            self.tell("searches are exact now, and slow; make the indexes again after loading")
+                self._drop(name)
+            self.tell(
+                f"done; HNSW indexes dropped: {self.dropped}. Searches are exact now, and slow in a large collection; run the "
+                "command again without --drop after loading"
+            )
             return
         graph = there.graph if self.wanted.half is None else replace(there.graph, half=self.wanted.half)
         if not graph.is_possible:
@@ -110,23 +124,27 @@ class _Builder:
                 + ("" if graph.half else "; --numbers float16 allows 4000")
             )
         valid = set(there.valid)
-        self._make(graph.name, graph.statement(self.connection, True), "all items", valid)
+        self._make(graph.name, graph.statement(self.connection, True), "HNSW index over all items", valid)
         for key in self.wanted.keys:
             self._make(
-                key_index(self.number, key), key_statement(self.connection, self.number, key), f"the key {key!r}", valid
+                key_index(self.number, key),
+                key_statement(self.connection, self.number, key),
+                f"index of the key {key!r}",
+                valid,
             )
         for key in self.wanted.range_keys:
             statement = range_statement(self.connection, self.number, key)
-            self._make(range_index(self.number, key), statement, f"the numbers of the key {key!r}", valid)
+            self._make(range_index(self.number, key), statement, f"index of the numbers at the key {key!r}", valid)
         self.connection.execute(f"ANALYZE {table(self.number)}")
         parts = {part.name: (part, count) for key in self.wanted.keys for part, count in self._parts(graph, key)}
         if len(parts) > MOST_PARTS:
             raise StoreError(f"the keys have {len(parts)} frequent values together, at most {MOST_PARTS} can have indexes")
         for name, (part, count) in parts.items():
-            what = f"{count:,} items with {part.label}"
+            what = f"HNSW index over the {count:,} items with {part.label}"
             self._make(name, part.statement(self.connection, True), what, valid)
         for name in sorted((there.graphs - there.invalid) - {graph.name, *parts} - self._kept(there.valid, graph)):
-            self._drop(name, "is of other numbers, or of a value that is rare now")
+            self._drop(name, ", which is of other numbers, or of a value that is rare now")
+        self.tell(f"done; indexes made: {self.made}, there already: {self.kept}, dropped: {self.dropped}")
 
     def _parts(self, graph: Graph, key: str) -> list[tuple[Graph, int]]:
         """Return the indexes for the frequent values of a key, with the number of items of each."""
@@ -150,12 +168,15 @@ class _Builder:
 
     def _make(self, name: str, statement: str, what: str, valid: set[str]) -> None:
         if name in valid:
-            self.tell(f"there is an index over {what} already")
+            self.tell(f"the {what} is there already")
+            self.kept += 1
             return
-        self.tell(f"making an index over {what}")
+        self.tell(f"making the {what}")
         self.connection.execute(statement.encode())
+        self.made += 1
         valid.add(name)
 
-    def _drop(self, name: str, why: str) -> None:
-        self.tell(f"dropping the index {name}, which {why}")
+    def _drop(self, name: str, why: str = "") -> None:
+        self.tell(f"dropping the index {name}{why}")
         self.connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        self.dropped += 1

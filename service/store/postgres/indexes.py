@@ -1,4 +1,4 @@
-"""The approximate indexes (HNSW) of a collection in PostgreSQL: their names, what they are of, and which of them are there.
+"""The HNSW indexes of a collection in PostgreSQL: their names, what they are of, and which of them are there.
 
 A collection has one over all its items. Its keys that filters use often may have more: a GIN index of the key, and an HNSW
 index over the items of each frequent value; or a B-tree index of its numbers, for ranges. Names say what an index is of, so
@@ -30,7 +30,7 @@ HALF = "_half"
 
 
 def indexed(metric: str) -> str:
-    """Return the metric of the approximate index for a collection's metric: the same, or w2, which finds candidates."""
+    """Return the metric of the HNSW index for a collection's metric: the same, or w2, which finds candidates."""
     return metric if metric in CLASSES else "w2"
 
 

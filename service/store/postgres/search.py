@@ -32,8 +32,9 @@ ENOUGH = 1.5
 SCANNED, SCANNED_LEAST, SCANNED_MOST = 200, 4000, 200_000
 # A smaller collection is searched exactly, in at most 2.5 ms on one machine, where the index would take 1.3 ms.
 EXACT_BELOW = 1000
-# If an index of a key finds at most so many items, by the planner's estimate, all of them are measured: 10,000 take 9 ms.
-MEASURED = 25_000
+# If the index of a key finds at most so many items, by the planner's estimate, all of them are measured: 10,000 take 13 to 19
+# ms. The first number is for doing so at once, the second one for doing so where the first candidates are too few.
+MEASURED_AT_ONCE, MEASURED = 5_000, 30_000
 # An `in` with more values than this is not searched value by value.
 FEW_VALUES = 4
 OPERATORS = {"l2": "<->", "cosine": "<=>", "w2": "<->"}
@@ -77,6 +78,7 @@ class _Task:
         self.count, self.sigma_weight = collection.count, collection.sigma_weight
         self.plain = Graph(number, "w2", collection.dim, collection.sigma_weight)
         self.there = there
+        self.passing = self._estimate()
 
     def nearest_of(self, i: int, mu: Floats, sigma: Floats) -> Neighbors:
         """Let the database find the nearest to query i by l2, cosine or the collection's w2, and measure those in float64."""
@@ -100,15 +102,15 @@ class _Task:
             if 1 <= len(values) <= FEW_VALUES:
                 ones = [Condition(condition.key, "eq", value) for value in values]
                 return [(there.part(one), one) for one in ones]
-        if any(map(there.has_range, self.wanted.filter)) and self._estimate() <= MEASURED:
-            return [(None, None)]
-        return [(there.graph, None)]
+        return [(None if self.passing <= MEASURED_AT_ONCE else there.graph, None)]
 
-    def _estimate(self) -> int:
-        """Return about how many items pass the filter."""
+    def _estimate(self) -> float:
+        """Return about how many items pass the filter if an index of a key finds them, else infinity."""
+        if self.there is None or not any(map(self.there.has_range, self.wanted.filter)):
+            return math.inf
         statement = f"EXPLAIN (FORMAT JSON) SELECT FROM {self.table} WHERE true{self.where}"
         [(plans,)] = self.connection.execute(statement, self.parameters, prepare=False)
-        return int(plans[0]["Plan"]["Plan Rows"])
+        return float(plans[0]["Plan"]["Plan Rows"])
 
     def _found(
         self, i: int, mu: Floats, sigma: Floats, graph: Graph | None, limit: int, added: Condition | None = None
@@ -129,7 +131,8 @@ class _Task:
         ways = [("candidates", few), ("further", limit), ("all", 0)]
         rows: list[tuple[Any, ...]] = []
         for way, enough in ways if graph else ways[2:]:
-            if way == "further" and not rows:  # further away, the index misses many of the few that pass
+            # Further away, the index misses many of the few that pass.
+            if way == "further" and (not rows or self.passing <= MEASURED):
                 continue
             if way == "all":  # the stored numbers need no conversion
                 spelled = replace(spelled, half=False, part=None)

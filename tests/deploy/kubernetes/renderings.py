@@ -12,6 +12,10 @@ TWOS = "sha256:" + "2" * 64
 IMAGE = {"image": {"repository": "registry.example/vae-service", "digest": ONES}}
 POSTGRES = {"store": {"kind": "postgres"}}
 OVERLAYS = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
+TRACES = [
+    {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector.monitoring:4318"},
+    {"name": "OTEL_EXPORTER_OTLP_HEADERS", "valueFrom": {"secretKeyRef": {"name": "collector", "key": "headers"}}},
+]
 VALUES: dict[str, dict[str, Any]] = {
     "least": {},
     "tag": {"image": {"digest": "", "tag": "0.1.0", "pullSecrets": ["registry"]}},
@@ -22,7 +26,8 @@ VALUES: dict[str, dict[str, Any]] = {
     "models of a volume": {"models": {"claim": "vae-models"}},
     "models of an image": {"models": {"image": {"repository": "registry.example/vae-weights", "digest": TWOS}}},
     "open": {"apiKeys": {"secret": ""}, "serviceMonitor": {"enabled": True}},
-    "monitored": {"serviceMonitor": {"enabled": True, "interval": "30s"}},
+    "monitored": {"serviceMonitor": {"enabled": True, "interval": "30s", "labels": {"release": "prometheus"}}},
+    "traces": {"extraEnv": TRACES},
     "own volume": {"store": {"sqlite": {"claim": "old"}}},
     "storage class": {"store": {"sqlite": {"storageClass": "fast", "size": "1Ti"}}},
     "no network policy": {"networkPolicy": {"enabled": False}},

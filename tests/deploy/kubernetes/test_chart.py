@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from service.environment import PREFIX
+from service.http.host_check import PRIVATE
 from service.settings import Settings
 
-from .programs import CHART, KUBERNETES, Object, kustomized, objects, run, template, templated
+from .programs import CHART, KUBERNETES, Object, kustomized, notes, objects, run, template, templated
 from .renderings import IMAGE, OVERLAYS, POSTGRES, combined_in
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
@@ -95,6 +96,31 @@ def test_settings_of_the_chart_are_those_of_the_service() -> None:
             assert schema["type"] == "string", name
 
 
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_a_setting_that_the_chart_sets_is_refused_with_what_to_do(name: str) -> None:
+    ended = template({**IMAGE, "settings": {PREFIX + name: "x"}})
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.search(rf"settings\.{PREFIX + name} cannot be set, because the chart sets it: remove it, and \w", ended.stderr)
+
+
+def test_the_notes_name_an_address_that_passes_without_api_keys() -> None:
+    """And what other names need."""
+    for secret, allowed in (("vae-keys", ""), ("", ""), ("", "vae.example")):
+        values = {**IMAGE, "apiKeys": {"secret": secret}, "settings": {"VAE_ALLOWED_HOSTS": allowed}}
+        said = " ".join(notes(values).split())
+        (host,) = re.findall(r"http://(\S+):8000 inside the cluster", said)
+        assert host.endswith(PRIVATE)
+        assert ("get 421 unknown_host until settings.VAE_ALLOWED_HOSTS has it" in said) == (not secret and not allowed)
+        assert ("may use the names vae.example" in said) == bool(allowed)
+
+
+@pytest.mark.parametrize("components", [("sqlite", "autoscaling"), ("autoscaling", "sqlite"), ("autoscaling", "postgres")])
+def test_autoscaling_needs_postgres_before_it(components: tuple[str, ...]) -> None:
+    """Several pods with a file each must not be rendered."""
+    with pytest.raises(AssertionError, match="/spec/strategy/type"):
+        combined_in(*components)
+
+
 def test_every_value_is_in_the_schema() -> None:
     """And nothing else: a misspelt value is refused everywhere."""
 
@@ -112,6 +138,7 @@ def test_every_value_is_in_the_schema() -> None:
     compare(values, SCHEMA, "")
 
 
+FIELD = {"fieldRef": {"fieldPath": "metadata.name"}}
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"replicas": 2}, "replicas is 2, but store.kind is sqlite: a SQLite file belongs to one pod"),
     ({"autoscaling": {"enabled": True}}, "autoscaling.enabled is true, but store.kind is sqlite"),
@@ -132,11 +159,20 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"store": {"sqlite": {"size": "10GB"}}}, "at '/store/sqlite/size': '10GB' does not match pattern"),
     ({"image": {"digest": "sha256:12"}}, "at '/image/digest': 'sha256:12' does not match pattern"),
     ({"image": {"repository": "vae-service:0.1.0"}}, "at '/image/repository': 'vae-service:0.1.0' does not match pattern"),
-    ({"image": {"tag": "latest"}}, "at '/image/tag'"),
+    ({"image": {"tag": "latest", "digest": ""}}, "image.tag is latest, which says nothing about what runs"),
     ({"settings": {"VAE_MAX_BACH": 8}}, "at '/settings': additional properties 'VAE_MAX_BACH' not allowed"),
     ({"settings": {"VAE_MAX_BATCH": 9}}, "at '/settings/VAE_MAX_BATCH': multipleOf: got 9, want 8"),
     ({"settings": {"VAE_WORKERS": "4"}}, "at '/settings/VAE_WORKERS': got string, want integer"),
-    ({"settings": {"VAE_STORE": "x"}}, "at '/settings': additional properties 'VAE_STORE' not allowed"),
+    (
+        {"settings": {"VAE_STORE": "x"}},
+        "settings.VAE_STORE cannot be set, because the chart sets it: remove it, and set store.kind",
+    ),
+    ({"extraEnv": [{"name": "VAE_X", "value": ""}]}, "extraEnv has VAE_X, but VAE_* variables are settings of the service"),
+    ({"extraEnv": [{"name": "A", "value": ""}, {"name": "A"}]}, "extraEnv has A twice: leave one of them out"),
+    ({"extraEnv": [{"name": "A", "value": "", "valueFrom": FIELD}]}, "extraEnv: A has value and valueFrom"),
+    ({"extraEnv": [{"name": "A", "value": 1}]}, "at '/extraEnv/0/value': got number, want string"),
+    ({"extraEnv": [{"name": "A-B", "value": ""}]}, "at '/extraEnv/0/name': 'A-B' does not match pattern"),
+    ({"serviceMonitor": {"labels": {"a": 1}}}, "at '/serviceMonitor/labels/a': got number, want string"),
     ({"store": {"postgres": {"readsKey": "a/b"}}}, "at '/store/postgres/readsKey': 'a/b' does not match pattern"),
     ({"resources": {"limits": {"memory": "2GB"}}}, "at '/resources/limits/memory': '2GB' does not match pattern"),
     ({"drainSeconds": 0}, "at '/drainSeconds': minimum: got 0, want 5"),

@@ -13,7 +13,7 @@ from service.settings import Settings, refuse_unknown
 from tests.live.server import ROOT
 
 from .programs import KUBERNETES, NAMESPACE, Object, containers, only, variables
-from .renderings import everything
+from .renderings import TRACES, everything
 
 RENDERINGS = everything()
 SELECTOR = {"app.kubernetes.io/name": "vae-service", "app.kubernetes.io/instance": "vae"}
@@ -42,14 +42,15 @@ def files_of_secrets(made: list[Object]) -> dict[str, str]:
 
 @each
 def test_the_service_takes_the_environment(made: list[Object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every variable is a setting with a value that it may have, and none is there twice. No value is a secret."""
+    """Every VAE_* variable is a setting with a value that it may have, and none is there twice. No value is a secret."""
     (service,) = [one for one in containers(made) if one["name"] == "vae"]
     found = variables(made)
-    assert len(found) == len(service["env"])
-    refuse_unknown(found)
+    others = [one for one in service["env"] if one["name"] not in found]
+    assert len(found) + len(others) == len(service["env"])
+    assert others == (TRACES if made is RENDERINGS["chart traces"] else [])
+    refuse_unknown({one["name"]: "" for one in service["env"]})
     (tmp_path / "address").write_text("postgresql://vae:secret@database/vae")
     for name, value in found.items():
-        assert name.startswith(PREFIX)
         assert not name.endswith("_FILE") or value in files_of_secrets(made)
         is_address = name in ("VAE_STORE_FILE", "VAE_STORE_READS_FILE")
         monkeypatch.setenv(name, str(tmp_path / "address") if is_address else value)
@@ -193,6 +194,26 @@ def test_the_network_is_the_port_the_names_and_the_database(made: list[Object]) 
     database = [] if "VAE_STORE" in variables(made) else [(policy["egress"][-1]["ports"][0]["port"], "TCP")]
     assert ports == [(53, "UDP"), (53, "TCP"), *database]
     assert "to" in policy["egress"][0]
+
+
+@each
+def test_one_core_of_http_is_enough_for_the_autoscaler(made: list[Object]) -> None:
+    """Small requests take one core of a process: the target is at most that, or no number of them would add a pod."""
+    (service,) = [one for one in containers(made) if one["name"] == "vae"]
+    for one in made:
+        if one["kind"] == "HorizontalPodAutoscaler":
+            (percent,) = [
+                metric["resource"]["target"]["averageUtilization"]
+                for metric in one["spec"]["metrics"]
+                if metric["type"] == "Resource"
+            ]
+            assert float(service["resources"]["requests"]["cpu"]) * percent / 100 <= 1
+
+
+def test_labels_of_the_service_monitor_are_added() -> None:
+    """And replace none of those that all objects have."""
+    (monitor,) = [one for one in RENDERINGS["chart monitored"] if one["kind"] == "ServiceMonitor"]
+    assert {**SELECTOR, "release": "prometheus"}.items() <= monitor["metadata"]["labels"].items()
 
 
 def test_the_autoscaler_reads_a_metric_that_exists() -> None:

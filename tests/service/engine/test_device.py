@@ -190,6 +190,14 @@ def test_a_device_that_is_not_there_is_refused_with_its_name(name: str) -> None:
         Device(name, threads=1).start()
 
 
+def test_tf32_is_refused_on_the_cpu() -> None:
+    """It would compute in float32, and by a slower engine than without it."""
+    with pytest.raises(
+        DeviceUnusable, match="tf32 is a precision of GPUs, and the device is the CPU; use the precision float32"
+    ):
+        Device("cpu", threads=1, precision="tf32").start()
+
+
 async def test_a_device_computes_on_as_many_threads_as_it_was_told() -> None:
     before = torch.get_num_threads()
     device = Device("cpu", threads=before + 1)

@@ -63,7 +63,7 @@ def test_ids_and_metadata_of_columns(setting: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["some.csv", "--invert", "yes"], "--background and --invert are for pictures"),
+        (["some.csv", "--invert", "yes"], "--background, --invert and --picture-column are for pictures"),
         (["missing.csv"], "missing.csv"),
         (["some.csv", "some.csv"], "two of the paths are called 'some'"),
     ],

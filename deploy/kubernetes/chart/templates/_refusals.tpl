@@ -26,4 +26,41 @@
 {{- if and .Values.models.image.repository (not .Values.models.image.digest) }}
 {{- fail (printf "models.image.digest is not set: set it to the sha256:... that `docker buildx imagetools inspect %s:TAG` prints" .Values.models.image.repository) }}
 {{- end }}
+{{- if eq .Values.image.tag "latest" }}
+{{- fail "image.tag is latest, which says nothing about what runs: set image.digest to the sha256:... of the image, or image.tag to a version, such as 0.1.0" }}
+{{- end }}
+{{- range $name, $_ := .Values.settings }}
+{{- with get (include "vae.ofTheChart" $ | fromYaml) $name }}
+{{- fail (printf "settings.%s cannot be set, because the chart sets it: remove it, and %s" $name .) }}
+{{- end }}
+{{- end }}
+{{- $names := list }}
+{{- range .Values.extraEnv }}
+{{- if hasPrefix "VAE_" .name }}
+{{- fail (printf "extraEnv has %s, but VAE_* variables are settings of the service: put it under settings" .name) }}
+{{- end }}
+{{- if has .name $names }}
+{{- fail (printf "extraEnv has %s twice: leave one of them out" .name) }}
+{{- end }}
+{{- if and (hasKey . "value") (hasKey . "valueFrom") }}
+{{- fail (printf "extraEnv: %s has value and valueFrom: leave one of them out" .name) }}
+{{- end }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- end }}
+
+{{/* The settings that the chart sets, and what to do in place of setting them. */}}
+{{- define "vae.ofTheChart" -}}
+VAE_API_KEYS: name a secret with the file of keys in apiKeys.secret
+VAE_API_KEYS_FILE: name a secret with the file of keys in apiKeys.secret
+VAE_DEVICE: set gpu.count to 0 for cpu, or to 1 for cuda
+VAE_DRAIN_SECONDS: set drainSeconds
+VAE_HOST: leave it to the chart, since the probes and the Service of Kubernetes need every address of the pod
+VAE_MODELS_DIR: set models.claim or models.image
+VAE_PORT: leave it to the chart, since the probes and the Service of Kubernetes use the port 8000
+VAE_SHUTDOWN_SECONDS: set shutdownSeconds
+VAE_STORE: set store.kind to sqlite or postgres
+VAE_STORE_FILE: set store.kind to postgres, and store.postgres.secret
+VAE_STORE_READS: name the key of the secret that has the address in store.postgres.readsKey
+VAE_STORE_READS_FILE: name the key of the secret that has the address in store.postgres.readsKey
 {{- end }}

@@ -140,6 +140,26 @@ async def test_without_an_index_searches_are_exact_until_there_is_one(database: 
         await store.close()
 
 
+async def test_the_command_says_what_it_did(database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its last line is that it is done, with the numbers of indexes; and a wrong memory is called so."""
+    store, _ = await filled(database)
+    try:
+        command = ["index", "--store", database, "--collection", "digits"]
+        for more, last in (
+            (["--filter-key", "kind"], "done; indexes made: 3, there already: 1, dropped: 0"),
+            (["--filter-key", "kind"], "done; indexes made: 0, there already: 4, dropped: 0"),
+            (["--filter-key", "other"], "done; indexes made: 1, there already: 1, dropped: 2"),
+            (["--drop"], "done; HNSW indexes dropped: 1. Searches are exact now, and slow in a large collection; run the "),
+        ):
+            assert await asyncio.to_thread(main, [*command, *more]) == 0
+            assert capsys.readouterr().out.splitlines()[-1].startswith(last)
+        assert not graphs(database)
+        assert await asyncio.to_thread(main, [*command, "--memory", "much"]) == 1
+        assert "error: PostgreSQL does not accept the memory 'much': " in capsys.readouterr().err
+    finally:
+        await store.close()
+
+
 async def test_few_items_are_searched_exactly(database: str) -> None:
     store = PgvectorStore(database)
     try:
@@ -163,7 +183,7 @@ async def test_narrow_ranges_of_a_range_key_are_measured(database: str, monkeypa
         twin.upsert(numbers)
         command = ["index", "--store", database, "--collection", "digits", "--range-key", "n", "--range-key", "a.b"]
         assert await asyncio.to_thread(main, command) == 0
-        monkeypatch.setattr(search, "MEASURED", 500)
+        monkeypatch.setattr(search, "MEASURED_AT_ONCE", 500)
         found_by = search._Task._found
 
         def noted(task: search._Task, *arguments: Any) -> list[tuple[Any, ...]]:

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import psycopg
@@ -18,6 +19,7 @@ from service.store.postgres.store import PgvectorStore
 from service.store.snapshot import Wanted
 from tests.service.store.gaussians import DIGEST, DIGITS, DIM, Twin, items, same
 from tests.service.store.postgres_server import Postgres, Replica
+from tests.service.store.test_http import serving
 
 PATIENCE = 0.5
 NAMES = itertools.count()
@@ -176,15 +178,16 @@ async def test_reads_go_on_without_the_replica(
     assert counts == {"replica": 1, "away": 3}
     assert [one.levelname for one in caplog.records if "replica" in one.message] == ["WARNING"]
     replica.restart()
-    assert await nearest(store) == ["a"]
-    assert counts["replica"] == 2
+    replica.catch_up()
+    assert [await nearest(store) for _ in range(2)] == [["a"]] * 2  # the first one may meet a connection that is lost
+    assert counts["replica"] >= 2
     assert "answers reads again" in caplog.text
+    counts.clear()
     with replica.frozen():
         assert [await nearest(store) for _ in range(2)] == [["a"]] * 2
-    assert counts["away"] == 5
-    replica.catch_up()
-    assert await nearest(store) == ["a"]
-    assert counts["replica"] == 3
+    assert counts == {"away": 2}
+    assert [await nearest(store) for _ in range(2)] == [["a"]] * 2
+    assert counts["replica"] >= 1
 
 
 async def test_a_replica_that_could_not_be_used_is_left_alone(
@@ -283,3 +286,40 @@ async def test_a_replica_that_became_a_primary_answers_no_more(primary: Postgres
         await store.close()
         await other.close()
         replica.remove()
+
+
+async def test_addresses_with_several_servers(primary: Postgres, name: str) -> None:
+    """The one for changes finds the replica that was promoted, and the one for reads may mean any of several replicas."""
+    first, second, counts = Replica(primary), Replica(primary), Counter[str]()
+    changed = f"{primary.address(name)},{first.directory}&target_session_attrs=read-write"
+    read = f"{first.address(name)},{second.directory}&load_balance_hosts=random"
+    store = ReplicatedStore(changed, read, 30, counts=counts, away=0)
+    try:
+        await store.open()
+        await store.create(DIGITS)
+        await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a"]))
+        for replica in (first, second):
+            replica.catch_up()
+        assert await asyncio.gather(*(nearest(store) for _ in range(16))) == [["a"]] * 16
+        assert counts["replica"] > 0
+        assert counts["away"] == counts["behind"] == 0
+        primary.kill()
+        first.promote()
+        await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["b"]))
+        assert sorted(await nearest(store)) == ["a", "b"]
+    finally:
+        await store.close()
+        primary.restart()
+        for replica in (first, second):
+            replica.remove()
+
+
+async def test_the_service_reads_from_it_and_counts(primary: Postgres, replica: Replica, name: str, weights: Path) -> None:
+    async with serving(weights, primary.address(name), store_reads=replica.address(name)) as (_, client):
+        (await client.put("/collections/digits")).raise_for_status()
+        item = {"id": "a", "mu": [0.0] * 3}
+        (await client.post("/collections/digits/items", json={"items": [item]})).raise_for_status()
+        replica.catch_up()
+        found = (await client.get("/collections/digits/items/a")).raise_for_status()
+        assert found.json()["id"] == "a"
+        assert 'vae_store_reads_total{answered="replica"} ' in (await client.get("/metrics")).text

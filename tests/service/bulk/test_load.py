@@ -1,6 +1,8 @@
 """Files into a collection, without HTTP or a command line."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +10,37 @@ import pytest
 from numpy.typing import NDArray
 
 from models.preprocess import Invert
+from service.bulk.batch_encoding import encode_batch
+from service.bulk.collection_output import CollectionOutput
+from service.bulk.encoded import Counts, Encoded
+from service.bulk.load import load
+from service.bulk.processes import in_order
 from service.formats import png
 from service.formats.raw_items import RawItems
 from service.inference.inference import Inference
 from service.operations.encode import encode
-from service.operations.ingest import load
-from service.operations.load_sources import source_of
+from service.operations.load_sources import PictureBatch, source_of
 from service.operations.service import Service
 from service.store.interface import Collection
+
+
+async def fill(
+    service: Service,
+    inference: Inference,
+    collection: Collection,
+    path: Path,
+    progress: Callable[[int], object] = lambda _: None,
+    replace: bool = False,
+) -> Counts:
+    """Load what is at a path."""
+    counts = Counts()
+
+    async def encode(batch: PictureBatch) -> Encoded:
+        return await encode_batch(service.pipeline, batch, inference)
+
+    output = CollectionOutput(service.store.store, collection, encode, progress, counts, replace)
+    await load(partial(in_order, encode, 1), output, [source_of(path, inference.preprocessing)], counts, size=16)
+    return counts
 
 
 async def test_pictures_of_a_folder_are_encoded_once(
@@ -26,12 +51,11 @@ async def test_pictures_of_a_folder_are_encoded_once(
     for i in range(3):
         (folder / f"{i}.png").write_bytes(png.write(x[i].transpose(1, 2, 0)))
     progress: list[int] = []
-    store, spec = service.store.store, inference.model.manifest.preprocessing
-    counts = await load(service.pipeline, store, collection, source_of(folder, spec), progress.append)
-    assert (counts.added, counts.there, counts.skipped) == (3, 0, [])
+    counts = await fill(service, inference, collection, folder, progress.append)
+    assert (counts.added, counts.there, counts.unreadable) == (3, 0, [])
     (folder / "3.png").write_bytes(png.write(x[3].transpose(1, 2, 0)))
-    counts = await load(service.pipeline, store, collection, source_of(folder, spec), progress.append)
-    assert (counts.added, counts.there, counts.skipped) == (1, 3, [])
+    counts = await fill(service, inference, collection, folder, progress.append)
+    assert (counts.added, counts.there, counts.unreadable) == (1, 3, [])
     assert sum(progress) == 7
     items = await service.store.scan(collection.name, "", 10)
     assert items.ids == ["0.png", "1.png", "2.png", "3.png"]
@@ -51,7 +75,7 @@ async def test_arrays_are_inverted_before_they_are_padded_as_files_are(
         (tmp_path / "files" / f"{i}.png").write_bytes(png.write(picture[..., None]))
     np.savez(tmp_path / "x.npz", images=pictures)
     for path in (tmp_path / "files", tmp_path / "x.npz"):
-        counts = await load(service.pipeline, service.store.store, collection, source_of(path, spec), lambda _: None)
+        counts = await fill(service, inference, collection, path)
         assert (counts.least, counts.most) == (0, 246)
     items = await service.store.scan(collection.name, "", 10)
     np.testing.assert_array_equal(items.mu[:3], items.mu[3:])
@@ -66,14 +90,14 @@ async def test_files_that_cannot_be_read_do_not_stop_the_others(
         (tmp_path / name).write_bytes(content)
     (tmp_path / "6.png").mkdir()
     (tmp_path / "6.png" / "7.png").symlink_to("/dev/zero")
-    store, spec = service.store.store, inference.model.manifest.preprocessing
     progress: list[int] = []
-    counts = await load(service.pipeline, store, collection, source_of(tmp_path, spec), progress.append)
-    assert (counts.added, len(counts.skipped), sum(progress)) == (3, 4, 7)
+    counts = await fill(service, inference, collection, tmp_path, progress.append)
+    assert (counts.added, len(counts.unreadable), sum(progress)) == (3, 4, 7)
     reasons = ["corrupt or truncated", "the file is empty", "not a picture in a supported format", "is a device"]
-    for name, reason, line in zip(["1.png", "2.png", "4.png", "6.png/7.png"], reasons, counts.skipped, strict=True):
-        assert line.startswith(f"{tmp_path / name}: ")
-        assert reason in line
+    for name, reason, line in zip(["1.png", "2.png", "4.png", "6.png/7.png"], reasons, counts.unreadable, strict=True):
+        assert line.id == name
+        assert line.place == str(tmp_path / name)
+        assert reason in line.reason
     assert (await service.store.scan(collection.name, "", 10)).ids == ["0.png", "3.png", "5.png"]
 
 
@@ -84,26 +108,24 @@ async def test_pictures_are_at_fault_only_if_they_fail_alone(
     pixels = np.zeros((90, 100, 1), np.uint8)  # The application allows 10,000 in a picture, and 4 times as many in a request.
     for i in range(10):
         (tmp_path / f"{i}.png").write_bytes(png.write(pixels))
-    store, spec = service.store.store, inference.model.manifest.preprocessing
-    counts = await load(service.pipeline, store, collection, source_of(tmp_path, spec), lambda _: None)
-    assert (counts.added, counts.skipped) == (10, [])
+    counts = await fill(service, inference, collection, tmp_path)
+    assert (counts.added, counts.unreadable) == (10, [])
 
 
 async def test_replacing_stores_what_has_changed_and_keeps_what_others_added(
     service: Service, inference: Inference, collection: Collection, x: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    store, spec = service.store.store, inference.model.manifest.preprocessing
     for i, name in enumerate(["cat/0.png", "cat/1.png", "dog/2.png"]):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(png.write(x[i].transpose(1, 2, 0)))
-    await load(service.pipeline, store, collection, source_of(tmp_path, spec), lambda _: None)
-    before = await store.get(collection.name, ["cat/1.png"])
+    await fill(service, inference, collection, tmp_path)
+    before = await service.store.store.get(collection.name, ["cat/1.png"])
     before.metadata, before.keys = [b'{"label":"cat","note":"mine"}'], frozenset({"label", "note"})
-    await store.upsert(collection.name, collection.digest, before)
+    await service.store.store.upsert(collection.name, collection.digest, before)
     (tmp_path / "cat/1.png").write_bytes(png.write(x[4].transpose(1, 2, 0)))
     (tmp_path / "dog/3.png").write_bytes(png.write(x[3].transpose(1, 2, 0)))
-    counts = await load(service.pipeline, store, collection, source_of(tmp_path, spec), lambda _: None, replace=True)
+    counts = await fill(service, inference, collection, tmp_path, replace=True)
     assert (counts.added, counts.replaced, counts.there) == (1, 1, 2)
-    items = await store.get(collection.name, ["cat/1.png"])
+    items = await service.store.store.get(collection.name, ["cat/1.png"])
     assert items.metadata == [b'{"label":"cat","note":"mine"}']
     np.testing.assert_array_equal(items.mu, (await encode(service.pipeline, inference, RawItems(rows=x[4:]))).mu)

@@ -1,0 +1,101 @@
+"""Encodes one batch of items, whether they are files, rows of Parquet files or rows of arrays. Knows nothing of stores."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from models.files.regular_file import read_regular
+from models.readers.path_names import shown
+from service.bulk.encoded import Encoded, Noticed, Unreadable
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
+from service.inference.kinds.picture_encoding import encode_pixels
+from service.inference.kinds.picture_files import decode_each
+from service.inference.picture_warnings import Warnings
+from service.inference.pipeline import Pipeline
+from service.operations.item_labels import label_in
+from service.operations.load_sources import LoadError, PictureBatch
+from service.operations.parquet_pictures import ParquetRows
+from service.store.interface import Items
+from service.timings import Timings
+
+
+async def encode_batch(pipeline: Pipeline, batch: PictureBatch, inference: Inference) -> Encoded:
+    """Encode a batch; files that cannot be read are left out and named. Raises LoadError, BatcherError, DecoderUnavailable."""
+    own = replace(inference, label=_labels(inference, batch), warnings=Warnings(), timings=Timings())
+    pictures, unreadable = batch.pictures, list[Unreadable]()
+    if isinstance(pictures, np.ndarray):
+        if own.model.is_pictures:
+            own.invert = "no"  # They are inverted already, before they were padded.
+        rows = await pipeline.encode(RawItems(rows=pictures), own)
+        pixels, good = pictures, batch
+    else:
+        found = await decode_each(pipeline, await asyncio.to_thread(_contents, pictures), own)
+        unreadable = [Unreadable(batch.ids[i], _place(pictures, i), reason) for i, reason in sorted(found.reasons.items())]
+        pixels, good = found.pixels, batch.only(found.readable) if unreadable else batch
+        if own.label is not None:
+            own.label = tuple(own.label[i] for i in found.readable)
+        nothing = np.empty((0, 3, own.model.latent_dim), np.float32)
+        rows = await encode_pixels(pipeline, pixels, own) if len(pixels) else nothing
+    mu, sigma = (np.ascontiguousarray(rows[:, i]) for i in (0, 1))
+    metadata = [orjson.dumps(one) for one in good.metadata]
+    keys = frozenset(key for one in good.metadata for key in one)
+    items = Items(good.ids, mu, sigma, np.ones(len(rows), np.bool_), metadata, keys)
+    noticed = Noticed(unreadable)
+    if own.model.is_pictures and len(pixels):
+        noticed.least, noticed.most = int(pixels.min()), int(pixels.max())
+    for warning in own.warnings.found:
+        count, first = noticed.warnings.get(warning.code, (0, f"{good.ids[warning.item]}: {warning.detail}"))
+        noticed.warnings[warning.code] = count + 1, first
+    return Encoded(items, len(batch.ids), noticed)
+
+
+def _contents(pictures: list[Path] | ParquetRows) -> Sequence[bytes | str]:
+    return pictures.contents() if isinstance(pictures, ParquetRows) else [_content(path) for path in pictures]
+
+
+def _place(pictures: list[Path] | ParquetRows, i: int) -> str:
+    return pictures.place(i) if isinstance(pictures, ParquetRows) else shown(pictures[i])
+
+
+def _content(path: Path) -> bytes | str:
+    """Return the bytes of a file, or the reason why it cannot be read."""
+    try:
+        return read_regular(path) or "the file is empty"
+    except OSError as error:
+        return str(error.strerror)
+
+
+def _labels(inference: Inference, batch: PictureBatch) -> tuple[str, ...] | None:
+    """Return what a conditional model is told about each picture: its metadata says it. Raises LoadError."""
+    condition = inference.model.condition
+    if condition is None:
+        return None
+    found = [label_in(own, condition.key) for own in batch.metadata]
+    missing = [id for id, label in zip(batch.ids, found, strict=True) if label not in condition.values]
+    if missing:
+        raise LoadError(
+            f"{len(missing)} pictures, the first {missing[0]!r}, have no {condition.key} that the model "
+            f"{inference.model.name!r} was trained with; it must be told one for each: {condition.listed}"
+        )
+    return tuple(str(label) for label in found)
+
+
+def differing(items: Items, stored: Items) -> int:
+    """Return how many stored posteriors are not those of `items`, which have the same ids in the same order.
+
+    Another device or precision changes the last digits of a posterior, which do not count.
+    """
+    close = [_close(items.mu, stored.mu), _close(items.sigma, stored.sigma)]
+    return int(np.count_nonzero(~(close[0] & close[1] & stored.has_sigma)))
+
+
+def _close(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+    close: NDArray[np.bool_] = np.isclose(one, other, rtol=0.02, atol=0.02).all(axis=1)
+    return close

@@ -1,0 +1,183 @@
+"""Puts posteriors into Parquet files in a directory, each id once. Knows nothing of how they are computed.
+
+    load.json            what is encoded, with which model and options; once all is done it says so
+    part-000000.parquet  the first `rows_per_file` items in the order of the inputs, and so on; without the unreadable ones
+    unreadable.jsonl     the unreadable items of all parts, if there are any: id, place and reason
+
+A part has a fixed place in the order of all items, and its file appears complete or not at all. So the files that are there
+are the record of what is done: a load that was killed makes those that are missing. What is noticed about a part is in the
+metadata of its file.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from models.files.atomic_file import remove_leftovers, write_atomically
+from models.files.directory_lock import DirectoryInUse, locked
+from service.bulk.encoded import Counts, Encoded, Noticed, Unreadable
+from service.bulk.unreadable_file import UNREADABLE, write_unreadable
+from service.operations.load_sources import LoadError, PictureBatch
+
+RECORD = "load.json"
+NOTICED = b"vae"  # key of the metadata of a file
+# Names of what a load was started with, for errors.
+OPTIONS = {
+    "digest": "the model is sha256:{}, it was sha256:{}; give the directory that has it with --models-dir",
+    "background": "--background is {}, it was {}",
+    "invert": "--invert is {}, it was {}",
+    "rows_per_file": "--rows-per-file is {}, it was {}",
+    "metadata_columns": "--metadata-columns are {}, they were {}",
+    "count": "there are {} items, there were {}",
+    "ids": "the items have other ids (their digest is {}, it was {})",
+}
+
+
+class ParquetOutput:
+    """A directory that is filled. `progress` is told how many items are done."""
+
+    def __init__(
+        self, directory: Path, ids: Sequence[str], options: dict[str, Any], progress: Callable[[int], object], counts: Counts
+    ) -> None:
+        """Take the ids of all items in the order of the inputs, and the options that have an influence on the posteriors."""
+        self._directory, self._count, self._progress, self._counts = directory, len(ids), progress, counts
+        self._rows: int = options["rows_per_file"]
+        self._about = {"format": 1, **options, "count": len(ids), "ids": _digest(ids)}
+        self._seen = 0  # items of batches that were asked about
+        self._missing: list[int] = []  # parts that are not there, in their order
+        self._waiting: list[Encoded] = []  # of the first part that is missing
+
+    @contextmanager
+    def opened(self) -> Iterator["ParquetOutput"]:
+        """Take over the directory and return this object: nobody else may write there meanwhile. Raises LoadError, OSError."""
+        try:
+            with locked(self._directory, "service.store load", make=True):
+                remove_leftovers(self._directory)
+                self._go_on()
+                yield self
+        except DirectoryInUse as error:
+            raise LoadError(str(error)) from None
+
+    def _go_on(self) -> None:
+        """Read what is there. Raises LoadError if it is another load."""
+        record = self._directory / RECORD
+        if record.exists():
+            try:
+                before = json.loads(record.read_bytes())
+            except ValueError:
+                before = None
+            if not isinstance(before, dict) or before.get("format") != 1:
+                raise LoadError(f"{record} is not the record of a load; choose another directory")
+            changed = [text.format(self._about[name], before.get(name)) for name, text in OPTIONS.items()
+                       if self._about[name] != before.get(name)]  # fmt: skip
+            if changed:
+                raise LoadError(
+                    f"{self._directory} was begun otherwise: {'; '.join(changed)}. Use the same to go on, or another directory"
+                )
+        else:
+            if others := [path.name for path in self._directory.iterdir() if path.name != ".lock"]:
+                raise LoadError(
+                    f"{self._directory} has files of something else, such as {min(others)}; choose a new directory"
+                )
+            self._record(finished=False)
+        for part in range(-(-self._count // self._rows)):
+            if (path := self._path(part)).exists():
+                self._read(path, self._size(part))
+            else:
+                self._missing.append(part)
+
+    def _read(self, path: Path, size: int) -> None:
+        """Count the items of a part that is there. Raises LoadError."""
+        try:
+            noticed = orjson.loads(pq.read_metadata(path).metadata[NOTICED])
+            unreadable = [Unreadable(*one) for one in noticed["unreadable"]]
+            warnings = {code: (int(count), str(first)) for code, (count, first) in noticed["warnings"].items()}
+            found = Noticed(unreadable, warnings, noticed["least"], noticed["most"])
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            raise LoadError(f"{path} is not a part of this load: {error}; delete it, and it is made again") from None
+        self._counts.add(found)
+        self._counts.there += size - len(unreadable)
+        self._progress(size)
+
+    async def wanted(self, batch: PictureBatch) -> list[PictureBatch]:
+        """Return those of a batch that belong to parts which are missing, divided where a part ends."""
+        first, self._seen = self._seen, self._seen + len(batch.ids)
+        found, missing = [], set(self._missing)
+        for part in range(first // self._rows, -(-self._seen // self._rows)):
+            if part in missing:
+                start, end = max(first, part * self._rows), min(self._seen, (part + 1) * self._rows)
+                found.append(batch.only(range(start - first, end - first)))
+        return found
+
+    async def write(self, encoded: Encoded) -> None:
+        """Keep a batch until its part is whole, then write the part. Raises OSError."""
+        self._waiting.append(encoded)
+        part = self._missing[0]
+        if sum(one.count for one in self._waiting) == self._size(part):
+            write_atomically(self._path(part), _file(self._waiting))
+            self._missing.pop(0)
+            self._waiting = []
+        self._counts.added += len(encoded.items)
+        self._progress(encoded.count)
+
+    async def finish(self) -> None:
+        """Write the list of all unreadable items, and that all is done. Raises OSError."""
+        unreadable = self._directory / UNREADABLE
+        if self._counts.unreadable:
+            write_unreadable(unreadable, sorted(self._counts.unreadable))
+        else:
+            unreadable.unlink(missing_ok=True)
+        self._record(finished=True)
+
+    def _record(self, finished: bool) -> None:
+        about = {**self._about, "finished": finished}
+        write_atomically(self._directory / RECORD, json.dumps(about, indent=1).encode() + b"\n")
+
+    def _path(self, part: int) -> Path:
+        return self._directory / f"part-{part:06d}.parquet"
+
+    def _size(self, part: int) -> int:
+        return min(self._count, (part + 1) * self._rows) - part * self._rows
+
+
+def _digest(ids: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for id in ids:
+        digest.update(id.encode("utf-8", "surrogatepass") + b"\n")  # No id has a control character.
+    return digest.hexdigest()
+
+
+def _file(parts: Sequence[Encoded]) -> bytes:
+    """Return a Parquet file with the columns id, mu, sigma (lists of D float32) and metadata (a JSON object)."""
+    noticed = Noticed()
+    for one in parts:
+        noticed.add(one.noticed)
+    about = {name: getattr(noticed, name) for name in ("unreadable", "warnings", "least", "most")}
+    mu, sigma = (np.concatenate([getattr(one.items, name) for one in parts]) for name in ("mu", "sigma"))
+    table = pa.table(
+        {
+            "id": pa.array([id for one in parts for id in one.items.ids], pa.string()),
+            "mu": _vectors(mu),
+            "sigma": _vectors(sigma),
+            "metadata": pa.array([text.decode() for one in parts for text in one.items.metadata], pa.string()),
+        }
+    )
+    sink = pa.BufferOutputStream()
+    # Floats of a network hardly get smaller by compression or a dictionary, which take most of the time.
+    pq.write_table(
+        table.replace_schema_metadata({NOTICED: orjson.dumps(about, default=list)}), sink, use_dictionary=["metadata"]
+    )
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _vectors(rows: NDArray[np.float32]) -> Any:
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel(), pa.float32()), rows.shape[1])

@@ -1,0 +1,134 @@
+"""Encoders on the machines of a Ray cluster: Ray Data divides the work among a pool of actors, each of which has the model.
+
+Ray restarts actors that are lost, and encodes their batches again. They store nothing. Knows nothing of files or stores.
+"""
+
+import asyncio
+import logging
+import pickle
+import platform
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.data
+from ray.exceptions import RayError
+
+from models.readers.left_out import plural
+from models.readers.path_names import shown
+from service.bulk.encoded import Encoded
+from service.bulk.worker import Work, Worker
+from service.operations.load_sources import LoadError, PictureBatch
+
+# Batches of a task: so many that a task takes some tenths of a second or longer.
+TASK_BATCHES = 8
+# Actors that share a GPU: decoding pictures takes several CPUs for each.
+PER_GPU = 4
+
+
+class RayWorker:
+    """An actor of the pool."""
+
+    def __init__(self, work: Work, paths: Sequence[Path]) -> None:
+        """Load the model. Raises LoadError, also if this machine lacks one of the paths, below which all pictures are."""
+        if missing := [path for path in paths if not path.exists()]:
+            raise LoadError(
+                f"the machine {platform.node()} has no {shown(missing[0])}: all machines of the cluster need the pictures "
+                "under the same paths"
+            )
+        self._runner = asyncio.Runner()
+        self._worker = Worker(work)
+        self._runner.run(self._worker.start())
+
+    def __call__(self, tasks: dict[str, Any]) -> dict[str, Any]:
+        """Encode the batches of tasks."""
+        found = [[self._runner.run(self._worker.encode(batch)) for batch in _unpacked(task)] for task in tasks["task"]]
+        return {"encoded": np.array([_packed(one) for one in found], object)}
+
+
+async def on_ray(
+    work: Work, count: int | None, paths: Sequence[Path], batches: AsyncIterator[PictureBatch]
+) -> AsyncGenerator[Encoded]:
+    """Yield the results of batches in their order, from so many actors; None: as many as there is room for. Raises LoadError.
+
+    Batches are small: they name files, below `paths` on all machines. So all are collected first.
+    """
+    tasks = [task async for task in _tasks(batches)]
+    if not tasks:
+        return
+    results = iter(await asyncio.to_thread(_started, work, count, paths, tasks))
+    try:
+        while (row := await asyncio.to_thread(next, results, None)) is not None:
+            for encoded in _unpacked(row["encoded"]):
+                yield encoded
+    except RayError as error:
+        raise LoadError(_reason(error)) from error
+
+
+def connect() -> str:
+    """Connect to the cluster of RAY_ADDRESS, or of this machine, or start one here; say what it has. Raises LoadError."""
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    if not ray.is_initialized():
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.WARNING)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise LoadError(f"no Ray cluster can be used (RAY_ADDRESS says which one): {error}") from None
+    there = ray.cluster_resources()
+    machines = len([node for node in ray.nodes() if node["Alive"]])
+    return f"Ray {ray.__version__}: {plural(machines, 'machine')}, {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs"
+
+
+def _started(work: Work, count: int | None, paths: Sequence[Path], tasks: list[bytes]) -> Iterator[dict[str, Any]]:
+    """Start the actors, and return what they will have encoded, in order."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    there = ray.cluster_resources()
+    on_gpu = work.device.startswith("cuda") or (work.device == "auto" and there.get("GPU", 0) > 0)
+    room = int(there["GPU"] * PER_GPU if on_gpu else there["CPU"] // work.threads)
+    data = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
+    encoded = data.map_batches(
+        RayWorker,
+        fn_constructor_args=(work, paths),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(count or room, len(tasks)))),
+        num_cpus=0 if on_gpu else work.threads,
+        num_gpus=1 / PER_GPU if on_gpu else 0,
+    )
+    return iter(encoded.iter_rows())
+
+
+async def _tasks(batches: AsyncIterator[PictureBatch]) -> AsyncIterator[bytes]:
+    """Pack batches, several together; those of a Parquet file lie one after the other."""
+    waiting: list[PictureBatch] = []
+    async for batch in batches:
+        if isinstance(batch.pictures, np.ndarray):
+            raise LoadError("--engine ray is for picture files and for Parquet files with pictures; leave it out for others")
+        waiting.append(batch)
+        if len(waiting) == TASK_BATCHES:
+            yield _packed(waiting)
+            waiting = []
+    if waiting:
+        yield _packed(waiting)
+
+
+def _packed(value: list[Any]) -> bytes:
+    return zlib.compress(pickle.dumps(value), 1)
+
+
+def _unpacked(data: bytes) -> list[Any]:
+    found: list[Any] = pickle.loads(zlib.decompress(data))  # noqa: S301  It comes from our own processes.
+    return found
+
+
+def _reason(error: BaseException) -> str:
+    """Return the message of the error that an actor raised, or Ray's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, LoadError):
+            return str(cause)
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return str(error)

@@ -1,0 +1,134 @@
+"""python -m service.store load --out: every item once, with the bits that /encode answers, and what is refused."""
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from models.files.directory_lock import locked
+from service.store_command import main
+from tests.service.bulk.pictures import files, found_in, unreadable_in, write_folder
+
+COUNT = 130
+
+
+def load(out: Path, *arguments: object) -> int:
+    return main(["load", "--out", str(out), "--model", "grey", "--rows-per-file", "50", *map(str, arguments)])
+
+
+async def test_posteriors_are_those_of_encode_in_one_process_and_in_several(
+    client: httpx.AsyncClient, setting: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VAE_MAX_BATCH", "16")
+    contents = files(COUNT)
+    folder = write_folder(setting / "pictures", contents)
+    for name, workers in (("one", 1), ("two", 2)):
+        assert await asyncio.to_thread(load, setting / name, folder, "--workers", workers) == 0
+    assert "encoding in 2 processes (--workers) with 1 thread each (VAE_THREADS)" in capsys.readouterr().out
+    ids, mu, sigma = found_in(setting / "one")
+    assert ids == sorted(f"{i % 10}/{i:05d}.png" for i in range(COUNT))
+    for id, *posterior in zip(ids, mu, sigma, strict=True):
+        answer = (await client.post("/encode?model=grey", content=contents[int(id[2:7])])).json()
+        for found, name in zip(posterior, ("mu", "sigma"), strict=True):
+            np.testing.assert_array_equal(found, np.array(answer[name][0], np.float32), strict=True)
+    for part in range(3):
+        one, two = (pq.read_table(setting / name / f"part-{part:06d}.parquet") for name in ("one", "two"))
+        assert one.equals(two)
+        assert one.column("metadata")[0].as_py() == json.dumps({"label": one["id"][0].as_py()[0]}, separators=(",", ":"))
+
+
+def test_a_part_that_is_missing_is_made_again(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contents = files(COUNT)
+    contents[7] = b"no picture"
+    contents[40] = b""
+    folder, out = write_folder(setting / "pictures", contents), setting / "out"
+    assert load(out, folder, "--max-corrupt", "0.1") == 0
+    before = found_in(out)
+    assert (len(before[0]), len(set(before[0]))) == (COUNT - 2, COUNT - 2)
+    reasons = unreadable_in(out / "unreadable.jsonl")
+    assert reasons["0/00040.png"] == "the file is empty"
+    assert "not a picture" in reasons["7/00007.png"]
+    assert len(reasons) == 2
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1].endswith(
+        f"added 128, replaced 0, already there 0, left out 2 (named in {out / 'unreadable.jsonl'}, with the reasons)"
+    )
+    (out / "part-000001.parquet").unlink()
+    (out / "unreadable.jsonl").unlink()
+    assert load(out, folder, "--max-corrupt", "0.1") == 0
+    assert "added 49, replaced 0, already there 79, left out 2" in capsys.readouterr().out
+    for one, other in zip(before, found_in(out), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert unreadable_in(out / "unreadable.jsonl") == reasons
+    assert load(out, folder) == 1
+    assert "2 of 130 pictures could not be read, more than the allowed share of 0.01" in capsys.readouterr().err
+    assert json.loads((out / "load.json").read_bytes())["finished"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("options", "--invert is yes, it was None. Use the same to go on, or another directory"),
+        ("rows", "--rows-per-file is 51, it was 50."),
+        ("model", "the model is sha256:"),
+        ("more", "there are 3 items, there were 2; the items have other ids"),
+        ("renamed", "the items have other ids"),
+        ("lost record", "has files of something else, such as part-000000.parquet; choose a new directory"),
+        ("torn record", "load.json is not the record of a load"),
+        ("torn part", "part-000000.parquet is not a part of this load"),
+        ("in use", "is writing into"),
+        ("metric", "--metric: only for collections, not with --out"),
+    ],
+)
+def test_what_has_changed_is_refused(
+    setting: Path, weights: Path, change: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = write_folder(setting / "pictures", files(2)), setting / "out"
+    assert load(out, folder) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    more: list[object] = []
+    if change == "options":
+        more = ["--invert", "yes"]
+    elif change == "rows":
+        more = ["--rows-per-file", "51"]
+    elif change == "metric":
+        more = ["--metric", "w2"]
+    elif change == "model":
+        shutil.copytree(weights / "colour", setting / "others" / "grey")
+        more = ["--models-dir", setting / "others"]
+    elif change == "more":
+        (folder / "new.png").write_bytes(files(1)[0])
+    elif change == "renamed":
+        (folder / "0" / "00000.png").rename(folder / "0" / "new.png")
+    elif change == "lost record":
+        (out / "load.json").unlink()
+    elif change != "in use":
+        torn = out / ("load.json" if "record" in change else "part-000000.parquet")
+        torn.write_bytes(torn.read_bytes()[:40])
+    capsys.readouterr()
+    if change == "in use":
+        with locked(out, "another"):
+            assert load(out, folder) == 1
+    elif change == "metric":
+        with pytest.raises(SystemExit):
+            load(out, folder, *more)
+    else:
+        assert load(out, folder, *more) == 1
+    assert words in capsys.readouterr().err
+    if change in ("options", "rows", "model", "more", "renamed", "in use"):
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_directory_of_others_and_nothing_to_read(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = write_folder(setting / "pictures", [b"", b"x"]), setting / "out"
+    assert load(setting, folder) == 1
+    assert "has files of something else" in capsys.readouterr().err
+    assert load(out, folder) == 1
+    assert "none of the pictures could be read" in capsys.readouterr().err
+    assert pq.read_table(out / "part-000000.parquet").num_rows == 0
+    assert len(unreadable_in(out / "unreadable.jsonl")) == 2

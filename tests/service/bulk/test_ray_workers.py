@@ -1,0 +1,79 @@
+"""python -m service.store load --engine ray: the same files, also after kills; and what an actor says."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import ray
+
+from service.store_command import main
+from tests.service.bulk.conftest import COUNT
+from tests.service.bulk.killed import run_killed
+from tests.service.bulk.pictures import files, found_in, unreadable_in, write_folder, write_parquet
+
+
+@pytest.fixture
+def ray_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the Ray of a test keeps its files. Paths of sockets are short, so it is not below `tmp_path`."""
+    directory = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    settings = {
+        "RAY_ADDRESS": "local",
+        "RAY_TMPDIR": str(directory),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": "100000000",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    yield directory
+    _, alive = psutil.wait_procs(_processes_of(directory), timeout=60)
+    assert not alive
+    shutil.rmtree(directory)
+
+
+def _processes_of(directory: Path) -> list[psutil.Process]:
+    return [
+        one for one in psutil.process_iter(["cmdline"]) if any(str(directory) in word for word in one.info["cmdline"] or ())
+    ]
+
+
+def same(out: Path, other: Path) -> None:
+    for one, another in zip(found_in(out), found_in(other), strict=True):
+        np.testing.assert_array_equal(one, another)
+    assert unreadable_in(out / "unreadable.jsonl") == unreadable_in(other / "unreadable.jsonl")
+
+
+@pytest.fixture
+def local_ray(ray_directory: Path) -> Iterator[None]:
+    """A Ray of one CPU that belongs to this process."""
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.filterwarnings("default")  # Ray's own
+def test_ray_encodes_as_one_machine_does(setting: Path, local_ray: None, capsys: pytest.CaptureFixture[str]) -> None:
+    contents = files(300)
+    contents[150] = b"no picture"
+    paths = [write_parquet(setting / "rows.parquet", contents[:200]), write_folder(setting / "pictures", contents[200:])]
+    arguments = ["--model", "grey", "--rows-per-file", "100", *map(str, paths)]
+    assert main(["load", "--out", str(setting / "calm"), *arguments]) == 0
+    assert main(["load", "--out", str(setting / "out"), "--engine", "ray", *arguments]) == 0
+    assert "Ray 2." in capsys.readouterr().out
+    same(setting / "out", setting / "calm")
+    np.save(setting / "pictures.npy", np.zeros((3, 8, 8), np.uint8))
+    assert (
+        main(["load", "--out", str(setting / "arrays"), "--engine", "ray", *arguments[:4], str(setting / "pictures.npy")]) == 1
+    )
+    assert "--engine ray is for picture files and for Parquet files" in capsys.readouterr().err
+
+
+@pytest.mark.soak
+def test_every_item_is_there_once_after_five_kills_with_ray(setting: Path, folder: Path, ray_directory: Path) -> None:
+    arguments = ["--model", "grey", "--rows-per-file", "100", str(folder)]
+    assert main(["load", "--out", str(setting / "calm"), *arguments]) == 0
+    run_killed(["--out", str(setting / "out"), "--engine", "ray", "--workers", "2", *arguments], 5, COUNT, 0)
+    same(setting / "out", setting / "calm")
