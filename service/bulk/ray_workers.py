@@ -33,20 +33,30 @@ class RayWorker:
     """An actor of the pool."""
 
     def __init__(self, work: Work, paths: Sequence[Path]) -> None:
-        """Load the model. Raises LoadError, also if this machine lacks one of the paths, below which all pictures are."""
-        if missing := [path for path in paths if not path.exists()]:
+        """Take the paths below which all pictures are. Nothing is loaded yet: Ray hides the reason of an error in here."""
+        self._runner, self._worker, self._paths, self._is_ready = asyncio.Runner(), Worker(work), paths, False
+
+    def __call__(self, tasks: dict[str, Any]) -> dict[str, Any]:
+        """Encode the batches of tasks. A LoadError is among the results, since Ray would wrap one that is raised."""
+        return {"encoded": np.array([_packed(self._results(task)) for task in tasks["task"]], object)}
+
+    def _results(self, task: bytes) -> list[Encoded | LoadError]:
+        try:
+            if not self._is_ready:
+                self._start()
+            return [self._runner.run(self._worker.encode(batch)) for batch in _unpacked(task)]
+        except LoadError as error:
+            return [error]
+
+    def _start(self) -> None:
+        """Load the model. Raises LoadError, also if this machine lacks one of the paths."""
+        if missing := [path for path in self._paths if not path.exists()]:
             raise LoadError(
                 f"the machine {platform.node()} has no {shown(missing[0])}: all machines of the cluster need the pictures "
                 "under the same paths"
             )
-        self._runner = asyncio.Runner()
-        self._worker = Worker(work)
         self._runner.run(self._worker.start())
-
-    def __call__(self, tasks: dict[str, Any]) -> dict[str, Any]:
-        """Encode the batches of tasks."""
-        found = [[self._runner.run(self._worker.encode(batch)) for batch in _unpacked(task)] for task in tasks["task"]]
-        return {"encoded": np.array([_packed(one) for one in found], object)}
+        self._is_ready = True
 
 
 async def on_ray(
@@ -63,9 +73,11 @@ async def on_ray(
     try:
         while (row := await asyncio.to_thread(next, results, None)) is not None:
             for encoded in _unpacked(row["encoded"]):
+                if isinstance(encoded, LoadError):
+                    raise encoded
                 yield encoded
     except RayError as error:
-        raise LoadError(_reason(error)) from error
+        raise LoadError(f"Ray cannot go on: {error}") from error
 
 
 def connect() -> str:
@@ -122,13 +134,3 @@ def _packed(value: list[Any]) -> bytes:
 def _unpacked(data: bytes) -> list[Any]:
     found: list[Any] = pickle.loads(zlib.decompress(data))  # noqa: S301  It comes from our own processes.
     return found
-
-
-def _reason(error: BaseException) -> str:
-    """Return the message of the error that an actor raised, or Ray's."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, LoadError):
-            return str(cause)
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return str(error)

@@ -17,8 +17,8 @@ import httpx
 import psutil
 
 from tests.live.fork_server import FORKING, Forked
-from tests.live.fork_server import ROOT as ROOT
 
+ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "models" / "weights"
 LISTENING = re.compile(r"listening on (http://[0-9.]+:\d+)")
 # far more than a start or an end takes; only a defect gets there

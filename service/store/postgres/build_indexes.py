@@ -76,6 +76,8 @@ def build_indexes(address: str, name: str, wanted: Wanted, tell: Callable[[str],
                 connection, workers, str(wanted.workers - 1), f"{wanted.workers} workers (a process, and {workers} beside it)"
             )
             _Builder(connection, number, collection, wanted, tell).build()
+            # The end of a connection releases it, too, but some time later: the next command would find it taken.
+            connection.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK, number))
     except psycopg.errors.NumericValueOutOfRange as error:
         raise BadItem(f"an item has a number above {HALF_MOST:g}; use --numbers float32") from error
     except psycopg.errors.UndefinedTable as error:

@@ -3,6 +3,8 @@
 import copy
 import json
 import re
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,9 @@ import pytest
 from service.environment import PREFIX
 from service.http.host_check import PRIVATE
 from service.settings import Settings
+from tests.live.server import ROOT
 
-from .programs import CHART, KUBERNETES, Object, kustomized, notes, objects, run, template, templated
+from .programs import CHART, KUBERNETES, Object, kustomized, notes, objects, only, run, template, templated
 from .renderings import IMAGE, OVERLAYS, POSTGRES, combined_in
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
@@ -63,6 +66,26 @@ def test_the_chart_makes_the_objects_of_the_overlay(name: str) -> None:
 )
 def test_the_chart_makes_the_objects_of_the_components(components: tuple[str, ...], values: dict[str, Any]) -> None:
     assert normal(templated({**IMAGE, **values})) == normal(combined_in(*components))
+
+
+def test_the_kustomizations_of_the_page_are_complete(tmp_path: Path) -> None:
+    """A reader has a clone beside a directory with the file."""
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    files = re.findall(r"^    # kustomization\.yaml.*\n((?:    .*\n)+)", page, re.MULTILINE)
+    (tmp_path / "vae").symlink_to(ROOT)
+    kinds = []
+    for i, text in enumerate(files):
+        directory = tmp_path / f"mine-{i}"
+        directory.mkdir()
+        words = textwrap.dedent(text).replace("sha256:...", IMAGE["image"]["digest"])
+        (directory / "kustomization.yaml").write_text(words)
+        made = objects(kustomized(directory))
+        (container,) = only("Deployment", made)["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == f"registry.example/vae-service@{IMAGE['image']['digest']}"
+        kinds.append({one["kind"] for one in made})
+    first, second = kinds
+    assert "PersistentVolumeClaim" in first
+    assert {"HorizontalPodAutoscaler", "ServiceMonitor"} <= second
 
 
 def test_another_release_has_other_names() -> None:

@@ -1,10 +1,9 @@
 """A replica answers reads, and no read is older than what was acknowledged before it: real servers stop and die."""
 
 import asyncio
-import itertools
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,31 +21,7 @@ from tests.service.store.postgres_server import Postgres, Replica
 from tests.service.store.test_http import serving
 
 PATIENCE = 0.5
-NAMES = itertools.count()
 ORIGIN = np.zeros(DIM, np.float32)
-
-
-@pytest.fixture(scope="module")
-def primary() -> Iterator[Postgres]:
-    server = Postgres()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(scope="module")
-def replica(primary: Postgres) -> Iterator[Replica]:
-    server = Replica(primary)
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-def name(primary: Postgres, replica: Replica) -> str:
-    """A new database on both servers."""
-    found = f"test_{next(NAMES)}"
-    primary.create(found)
-    replica.catch_up()
-    return found
 
 
 @pytest.fixture
