@@ -269,24 +269,21 @@ def test_the_folder_changes_meanwhile(folder: Path, pack: Path, monkeypatch: pyt
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path, pack: Path) -> None:
-    """Classes and groups have the same names as in memory, and the file can be read again."""
     for i, pixels in enumerate(X):
         place = tmp_path / "set" / os.fsdecode(b"cl\xff%d" % (i % 2)) / os.fsdecode(b"g\xfe%d" % (i // 2 % 5))
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(place / f"{i:02}.png")
     data = f"folder:{tmp_path / 'set'}"
     for hold_out in ("random", "group"):
-        expected = load(data, hold_out=hold_out)
-        assert expected.classes == ["cl\\xff0", "cl\\xff1"]
+        assert (expected := load(data, hold_out=hold_out)).classes == ["cl\\xff0", "cl\\xff1"]
         for name in (data, f"packed:{pack}"):
             assert_same(load(name, hold_out=hold_out, pack=None if name.startswith("packed") else pack), expected)
 
 
 def test_files_that_are_not_in_it_are_said(folder: Path, pack: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The folder still fits if only their rights have changed since."""
     load(f"folder:{folder}", pack=pack)
     assert "could not be read when" not in capsys.readouterr().out
-    load(f"folder:{folder}", pack=pack)  # now it is there
+    load(f"folder:{folder}", pack=pack)
     said = " ".join(capsys.readouterr().out.split())
     assert f"packed: 1 file could not be read when {pack} was made, and is not in it (" in said
     assert "12.png: " in said
