@@ -205,8 +205,7 @@ def _all_corrupt(tmp_path: Path, pack: Path) -> None:
 
 
 def test_a_full_disk(folder: Path, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage(folder)._replace(free=70_000)
-    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda _, usage=shutil.disk_usage(folder)._replace(free=70_000): usage)
     with pytest.raises(DataError, match=r"40 pictures of 8 x 6 x 3 need 72\.8 KiB on the disk of .*, 68\.4 KiB are free"):
         load(f"folder:{folder}", pack=pack)
     assert not list(pack.parent.iterdir())
@@ -275,7 +274,8 @@ def test_names_that_are_not_utf_8(tmp_path: Path, pack: Path) -> None:
         Image.fromarray(pixels).save(place / f"{i:02}.png")
     data = f"folder:{tmp_path / 'set'}"
     for hold_out in ("random", "group"):
-        assert (expected := load(data, hold_out=hold_out)).classes == ["cl\\xff0", "cl\\xff1"]
+        expected = load(data, hold_out=hold_out)
+        assert expected.classes == ["cl\\xff0", "cl\\xff1"]
         for name in (data, f"packed:{pack}"):
             assert_same(load(name, hold_out=hold_out, pack=None if name.startswith("packed") else pack), expected)
 
