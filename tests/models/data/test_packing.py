@@ -205,7 +205,8 @@ def _all_corrupt(tmp_path: Path, pack: Path) -> None:
 
 
 def test_a_full_disk(folder: Path, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda _, usage=shutil.disk_usage(folder)._replace(free=70_000): usage)
+    usage = shutil.disk_usage(folder)._replace(free=70_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(DataError, match=r"40 pictures of 8 x 6 x 3 need 72\.8 KiB on the disk of .*, 68\.4 KiB are free"):
         load(f"folder:{folder}", pack=pack)
     assert not list(pack.parent.iterdir())
@@ -282,7 +283,7 @@ def test_names_that_are_not_utf_8(tmp_path: Path, pack: Path) -> None:
 
 def test_files_that_are_not_in_it_are_said(folder: Path, pack: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load(f"folder:{folder}", pack=pack)
-    assert "could not be read when" not in capsys.readouterr().out
+    assert "could not be read" not in capsys.readouterr().out
     load(f"folder:{folder}", pack=pack)
     said = " ".join(capsys.readouterr().out.split())
     assert f"packed: 1 file could not be read when {pack} was made, and is not in it (" in said
@@ -291,8 +292,7 @@ def test_files_that_are_not_in_it_are_said(folder: Path, pack: Path, capsys: pyt
 
 
 def test_a_broken_link(folder: Path, tmp_path: Path) -> None:
-    link = tmp_path / "link"
-    link.symlink_to(tmp_path / "gone")
+    (link := tmp_path / "link").symlink_to(tmp_path / "gone")
     words = f"{link}: a broken link, since {tmp_path / 'gone'} is not there: remove the link, or name another file"
     for name, given in ((f"folder:{folder}", link), (f"packed:{link}", None)):
         with pytest.raises(DataError) as raised:
