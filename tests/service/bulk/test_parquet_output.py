@@ -71,7 +71,7 @@ def test_a_part_that_is_missing_is_made_again(setting: Path, capsys: pytest.Capt
     assert (record["finished"], record["left_out"]) == (True, 2)
     lines = [json.loads(line) for line in (out / "_unreadable.jsonl").read_text().splitlines()]
     assert {line["id"]: line["part"] for line in lines} == {
-        "7/00007.png": "part-000000.parquet", "0/00040.png": "part-000000.parquet"
+        "7/00007.png": "part-000001.parquet", "0/00040.png": "part-000000.parquet"
     }  # fmt: skip
     assert len(pq.read_table(out)) == 128  # other programs read the directory as one data set
 
