@@ -188,6 +188,7 @@ class OptimalGaussian:
     mean: Tensor
     variance: Tensor  # ()
     momentum: float = 0.2
+    batch_mean: Callable[[Tensor], Tensor] | None = None  # gives the mean over a batch of which x is only a part
 
     @property
     def sigma(self) -> Tensor:
@@ -195,6 +196,7 @@ class OptimalGaussian:
 
     def log_prob(self, x: Tensor) -> Tensor:
         mse = ((x - self.mean) ** 2).mean()
+        mse = mse if self.batch_mean is None else self.batch_mean(mse)
         seen = torch.where(torch.isfinite(mse), mse.detach(), self.variance).to(self.variance.dtype)
         self.variance.lerp_(seen, self.momentum)
         return Gaussian(self.mean, mse.clamp(min=SIGMA_FLOOR**2).sqrt()).log_prob(x)
@@ -226,6 +228,7 @@ class GaussianLayer(nn.Module):
 
     sigma: Tensor
     variance: Tensor
+    batch_mean: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, sigma: float | str = "optimal") -> None:
         super().__init__()
@@ -248,7 +251,7 @@ class GaussianLayer(nn.Module):
         if self.kind == "fixed":
             return Gaussian(mean, self.sigma)
         if self.training:
-            return OptimalGaussian(mean, self.variance)
+            return OptimalGaussian(mean, self.variance, batch_mean=self.batch_mean)
         return Gaussian(mean, self.variance.clamp(min=SIGMA_FLOOR**2).sqrt())
 
 

@@ -89,8 +89,8 @@ async def _load(
         try:
             await load(encoders, output, sources, counts, size)
         except (StoreError, LoadError) as error:
-            done = f"{counts.added + counts.replaced:,} of {plural(total, word)} were stored before"
-            raise StoreError(f"{error}; {done}; run the same command again to go on") from error
+            done = f"this load had stored {counts.added + counts.replaced:,} of {plural(total, word)}"
+            raise StoreError(f"{error}; {done}, and a load with the same options goes on from there") from error
     file = options.unreadable if options.out is None else options.out / UNREADABLE
     if options.out is None and file is not None:
         write_unreadable(file, counts.unreadable)
@@ -185,7 +185,13 @@ def _report(counts: Counts, total: int, options: argparse.Namespace, word: str, 
     if bad == total:
         raise StoreError(f"none of the {word}s could be read, so none was added; the first one is {counts.unreadable[0]}")
     if bad > max(1, options.max_corrupt * total):
+        advice = (
+            "mend or remove the files that are named above, and run the same command again"
+            if options.out is None
+            else f"mend the files, delete the parts that {file} names, and run the same command again; without the files, "
+            "load into a new directory"
+        )
         raise StoreError(
             f"{bad} of {total} {word}s could not be read, more than the allowed share of {options.max_corrupt:g} "
-            f"(--max-corrupt); the other {total - bad} are stored; mend or remove the files that are named above"
+            f"(--max-corrupt); the other {total - bad} are stored; {advice}"
         )

@@ -226,7 +226,8 @@ def test_nobody_but_the_app_knows_the_routes(name: str) -> None:
 
 @of_each(MODULES)
 def test_only_settings_and_arguments_read_the_environment(name: str) -> None:
-    assert reads_environment(name) == (name in ("service.environment", "service.settings", "models.train.flags"))
+    readers = ("service.environment", "service.settings", "models.train.flags", "models.train.ranks")
+    assert reads_environment(name) == (name in readers)
 
 
 @of_each(SERVICE)

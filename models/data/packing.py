@@ -39,6 +39,7 @@ def packed(path: Path, options: FolderOptions, read: Read) -> Found:
         return read(path, options)
     if path.is_dir() and path.resolve() in pack.resolve().parents:
         raise DataError(f"--pack {shown(pack)} lies in the folder {shown(path)} that is read: name a file outside of it")
+    was_there = os.path.lexists(pack)
     while not os.path.lexists(pack):
         try:
             make_directory(pack.parent)
@@ -47,7 +48,14 @@ def packed(path: Path, options: FolderOptions, read: Read) -> Found:
                     _write(path, pack, file, options, read)
         except OSError as error:
             raise DataError(f"cannot write {shown(pack)}: {error.strerror}") from None
-    return _that_fits(path, pack, options)
+    found = _that_fits(path, pack, options)
+    if was_there and (missing := found.skipped):
+        tqdm.write(
+            f"packed: {plural(len(missing), 'file')} could not be read when {shown(pack)} was made, and "
+            f"{'is' if len(missing) == 1 else 'are'} not in it ({missing[0]}{', ...' if missing[1:] else ''}); if that is "
+            f"mended, {_instead(pack)}"
+        )
+    return found
 
 
 def from_file(pack: Path, options: FolderOptions) -> Found:
@@ -71,7 +79,7 @@ def from_file(pack: Path, options: FolderOptions) -> Found:
 def _that_fits(path: Path, pack: Path, options: FolderOptions) -> Found:
     """Return what is in the file, if it was made of these data and with these flags. Raises DataError."""
     found, source, made_with = read_pack(pack, options.hold_out == "group")
-    instead = f"remove {shown(pack)} or name another file to pack the pictures again"
+    instead = _instead(pack)
     if options.model is None and (other := _different(_flags(options), made_with)):
         raise DataError(f"{shown(pack)} was packed with other flags: {other}; give the same flags, or {instead}")
     if options.model is not None and options.model.stored() != found.preprocessing.stored():
@@ -87,6 +95,10 @@ def _that_fits(path: Path, pack: Path, options: FolderOptions) -> Found:
         )
     tqdm.write(f"packed: the pictures are read from {shown(pack)} ({size_text(pack.stat().st_size)})")
     return found
+
+
+def _instead(pack: Path) -> str:
+    return f"remove {shown(pack)} or name another file to pack the pictures again"
 
 
 def _write(path: Path, pack: Path, file: int, options: FolderOptions, read: Read) -> None:

@@ -7,6 +7,7 @@ calibration.safetensors, with which scores get p-values. --report writes one HTM
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -31,7 +32,7 @@ from models.mixture import GaussianMixture, read_prior, write_prior
 from models.program import add_version_flag, program
 from models.readers.download import DataError
 from models.readers.left_out import one_of
-from models.readers.path_names import storable
+from models.readers.path_names import expanded, shown, storable
 from models.scores import SAMPLES as CALIBRATION_SAMPLES
 from models.train import flag_types
 from models.train.devices import DeviceError, choose_device
@@ -59,6 +60,11 @@ def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
     options = TRAINING[of.name].options_again(checkpoint.manifest)
     if args.pack and args.data:
         raise DataError("--pack has the data that the model was trained on, --data names others: choose one of them")
+    if args.pack and not os.path.lexists(expanded(args.pack)):
+        raise DataError(
+            f"--pack {shown(args.pack)}: no such file; models.evaluate only reads what models.train --pack has "
+            "written: name that file, or leave --pack out to read the data themselves"
+        )
     splits = load_data(f"packed:{args.pack}" if args.pack else name, args.data_dir, options, args.mirror)
     print(*splits.summary, sep="\n", end="\n" if splits.summary else "", file=sys.stderr)
     if tuple(splits.test.x.shape[1:]) != checkpoint.vae.config.shape:

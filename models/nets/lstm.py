@@ -7,6 +7,7 @@ A row is (T, 3) for points, with pen = 2 after the end, or (T,) for tokens, with
 changes nothing, and a row may be cut to any T that holds it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from reprlib import repr as short_repr
 
@@ -32,6 +33,8 @@ class LSTM(Net):
     arXiv:1511.06349), so that the decoder has to read z.
     """
 
+    rand: Callable[..., Tensor]  # draws the noise of word dropout
+
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -49,7 +52,7 @@ class LSTM(Net):
         if isinstance(word_dropout, bool) or not isinstance(word_dropout, (int, float)) or not 0 <= word_dropout < 1:
             raise ValueError(f"word_dropout must be a number from 0 to below 1, not {short_repr(word_dropout)}")
         self.max_length, self.is_tokens, self.word_dropout = shape[0], len(shape) == 1, float(word_dropout)
-        self.hidden = decoder
+        self.hidden, self.rand = decoder, torch.rand
         width = embedding if self.is_tokens else POINT_INPUTS
         if self.is_tokens:
             self.embedding = nn.Embedding(outputs, embedding)
@@ -101,7 +104,7 @@ class LSTM(Net):
             end[..., 2] = END
         inputs = self._inputs(torch.cat([end, x], 1))  # (B, T + 1, W)
         if self.training and self.word_dropout:
-            inputs = inputs * (torch.rand(*inputs.shape[:2], 1, device=inputs.device) >= self.word_dropout)
+            inputs = inputs * (self.rand(*inputs.shape[:2], 1, device=inputs.device) >= self.word_dropout)
         h, c = torch.tanh(self.first_state(z)).chunk(2, 1)
         inputs = torch.cat([inputs, z[:, None].expand(-1, inputs.shape[1], -1)], 2)  # (B, T + 1, W + D)
         values, _ = self.decoder(inputs, (h[None].contiguous(), c[None].contiguous()))  # (B, T + 1, H)

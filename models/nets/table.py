@@ -4,7 +4,7 @@ While it trains, the encoder sees only some of the cells, and the likelihood ask
 does (Vincent et al. 2008); this is what makes imputation good. Knows nothing of names or units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from reprlib import repr as short_repr
 
@@ -26,6 +26,7 @@ class TableNet(Net):
 
     source: Tensor  # (n,) the column of each input, ...
     category: Tensor  # (n,) ... and the category that it stands for; -1 for a number
+    rand: Callable[..., Tensor]  # draws which cells are hidden
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class TableNet(Net):
         ]
         for name, values in zip(("source", "category"), zip(*inputs, strict=True), strict=True):
             self.register_buffer(name, torch.tensor(values), persistent=False)
-        self.drop_cells = float(drop_cells)
+        self.drop_cells, self.rand = float(drop_cells), torch.rand
         inwards = [len(inputs) + len(cardinalities), *hidden]
         outwards = [latent_dim, *reversed(hidden)]
         self.encoder = nn.Sequential(*_hidden(inwards, activation, dropout), nn.Linear(inwards[-1], 2 * latent_dim))
@@ -61,8 +62,8 @@ class TableNet(Net):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         seen = ~torch.isnan(x)  # (B, K)
         if self.training and self.drop_cells:
-            share = self.drop_cells * torch.rand(len(x), 1, device=x.device)
-            seen = seen & (torch.rand(x.shape, device=x.device) >= share)
+            share = self.drop_cells * self.rand(len(x), 1, device=x.device)
+            seen = seen & (self.rand(*x.shape, device=x.device) >= share)
         cells, own = x[:, self.source], seen[:, self.source]  # (B, n)
         inputs = torch.where(self.category < 0, cells.clamp(-FARTHEST, FARTHEST), (cells == self.category).to(x.dtype))
         inputs = torch.where(own, inputs, torch.zeros_like(inputs))

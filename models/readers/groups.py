@@ -11,6 +11,7 @@ from models.readers.download import DataError
 from models.readers.found import UNKNOWN, Groups
 from models.readers.layout import TRAIN, split_of
 from models.readers.left_out import plural
+from models.readers.path_names import shown
 
 
 def folder_groups(paths: Sequence[Path]) -> Groups | None:
@@ -55,4 +56,4 @@ def group_line(found: Groups, splits: Sequence[str | None] | None, source: str) 
 
 def _numbered(names: Sequence[str]) -> Groups:
     distinct, numbers = np.unique(np.array(names), return_inverse=True)
-    return Groups(numbers.astype(np.int64).reshape(-1), distinct.tolist())
+    return Groups(numbers.astype(np.int64).reshape(-1), [shown(name) for name in distinct.tolist()])

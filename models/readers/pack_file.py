@@ -113,6 +113,11 @@ def read_pack(path: Path, by_group: bool = False) -> Pack:
         found.keys = _checked(path, start, shape, arrays["keys"])
         return Pack(found, about["source"], about["options"])
     except FileNotFoundError:
+        if path.is_symlink():
+            raise DataError(
+                f"{shown(path)}: a broken link, since {shown(path.readlink())} is not there: remove the link, or name "
+                "another file"
+            ) from None
         raise DataError(f"{shown(path)}: no such file") from None
     except OSError as error:
         raise DataError(f"{shown(path)}: {error.strerror}") from None

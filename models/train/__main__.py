@@ -21,47 +21,46 @@ from models.sigma import told as told_sigma
 from models.standard_error import told as told_error
 from models.train import arguments, event_log, overfitting
 from models.train.continuing import told
-from models.train.devices import DeviceError, is_out_of_memory
+from models.train.devices import DeviceError, full_memory_explained
 from models.train.final_metric import end_with_metric
 from models.train.final_prior import end_with_prior
 from models.train.flags import default_data_dir
+from models.train.following import follow
 from models.train.logs import Logs, Totals
-from models.train.plan import finished, kept, next_steps, plan, resume_command
+from models.train.plan import facts, finished, kept, next_steps, plan, resume_command
 from models.train.progress import Reporter
+from models.train.ranks import ALONE, FailedElsewhere, LostProcess, Ranks, joined
 from models.train.resume import STATE, Progress, ResumeError, has_steps, record_length
-from models.train.run import Run
+from models.train.run import MAX_BAD_STEPS, Run
 from models.train.run_directory import SNAPSHOTS, explain, peak_memory_mb
 from models.train.stopping import interrupted, stop_on_signals
 from models.train.training_error import TrainingError
 
-# Training stops after so many consecutive steps with a loss that is not finite.
-MAX_BAD_STEPS = 20
 SKIPPED = "some steps had no effect, because their loss was not finite (NaN or infinite): a smaller --lr may prevent that"
 # Latent dimensions are expected to carry information after so many steps, or after a tenth of a shorter run.
 LATENTS_START = 200
 
 
-def train(args: argparse.Namespace) -> Checkpoint:
-    """Train until the last epoch, or until --patience or the user ends it. Raises TrainingError, DataError, ResumeError."""
+def train(args: argparse.Namespace, ranks: Ranks = ALONE) -> Checkpoint:
+    """Train until the last epoch, or until --patience or the user ends it. Raises TrainingError, DataError, ResumeError.
+
+    Of several processes, this is the one that leads.
+    """
     if args.tensorboard and not event_log.is_installed():
         raise TrainingError("--tensorboard needs TensorBoard: pip install 'vae-service[tensorboard]'")
     if args.now_longer:
         record_length(args.out / "run", arguments.resumable(args))
-    try:
+    with full_memory_explained():
+        ranks.first(args)
         with interrupted():  # Reading the data changes nothing, so it stops at once.
-            run = Run(args)
-        with stop_on_signals() as stop:
-            return _train(run, stop)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise TrainingError(
-            "the memory is full: start again with a smaller --batch-size, --samples or --size, or a smaller net"
-        ) from None
+            run = Run(args, ranks)
+        with stop_on_signals() as signals:
+            run.stop_with(signals)
+            return _train(run)
 
 
-def _train(run: Run, stop: list[int]) -> Checkpoint:
-    """Run the training loop; it ends early when `stop` gets an entry."""
+def _train(run: Run) -> Checkpoint:
+    """Run the training loop; it ends early when `run.stop` gets an entry."""
     args = run.args
     if not args.resume and run.directory.exists():  # Remove the old run that is overwritten.
         run.state.path.unlink(missing_ok=True)  # First, so that a run that is only half removed is never resumed.
@@ -79,13 +78,15 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
     unfinished = progress.step < run.steps and not progress.finished
     if unfinished:
         words = run.training.worded
-        explain(run.directory, args.command, run.facts(), arguments.resumable(args), progress.step, told(args), words)
+        explain(run.directory, args.command, facts(run), arguments.resumable(args), progress.step, told(args), words)
         print("\n".join(plan(run, progress.step)))
     else:
         print(finished(run, progress.step))
     if not progress.step:
         run.write_snapshot(0)
     logs = Logs(run, progress.step)
+    run.state.meet(run.ranks, progress)
+    run.ranks.in_steps = True
     saved, bad_steps = time.monotonic(), 0
     reporter = Reporter(run.steps, run.steps_per_epoch, progress.step, quiet=not unfinished)
     while progress.step < run.steps and not progress.finished:
@@ -109,14 +110,13 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
                 rate = (progress.step - first_step) * run.batch_size / (time.monotonic() - started)
                 reporter.describe(f"epoch {epoch + 1} loss {loss.value:.2f} ELBO {loss.elbo.elbo.mean():.2f} "
                                   f"KL {loss.elbo.kl.mean():.2f} {rate:.0f} {run.training.unit}/s")  # fmt: skip
-            due = bool(stop) or time.monotonic() - saved > args.save_every
-            ended = progress.step % run.steps_per_epoch == 0 or progress.step >= run.steps
-            checked = progress.step % run.steps_per_check == 0 or progress.step >= run.steps
+            due = bool(run.stop) or time.monotonic() - saved > args.save_every
+            ended, checked = run.ends_epoch(progress.step), run.is_checked(progress.step)
             if due and not checked:  # The end of an epoch with validation saves anyway.
                 progress.epoch_sums = totals.sums()
                 run.state.save(progress, arguments.resumable(args))
                 saved = time.monotonic()
-            if stop or ended:
+            if run.stop or ended:
                 break
         if not checked:
             progress.epoch_sums = totals.sums()
@@ -125,9 +125,11 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
             items = (progress.step - first_step) * run.batch_size
             _end_epoch(run, progress, logs, sums, items / (time.monotonic() - started))
             run.state.save(progress, arguments.resumable(args))
-        if stop and progress.step < run.steps:
+            run.ranks.first(progress.finished)
+        if run.stop and progress.step < run.steps:
             if not progress.best_epoch:
                 run.save_checkpoint(epoch + 1, "latest")
+            run.ranks.meet()
             reporter.close()
             raise KeyboardInterrupt(f"stopped; everything is saved; continue with: {resume_command(args.out)}")
     reporter.close()
@@ -202,21 +204,35 @@ def check_empty(out: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Exit status: 0 for success, 1 for an error, 130 if the user stopped it (everything is saved)."""
+    ranks = ALONE
     try:
-        args = arguments.parse(argv)
-        with locked(args.out, "models.train", make=True):
-            going_on = args.resume and (args.out / "run" / STATE).exists()
-            if not going_on and not args.overwrite:
-                check_empty(args.out)
-            checkpoint = train(args)
+        with joined() as ranks:
+            if not ranks.leads:
+                return follow(ranks)
+            args = arguments.parse(argv)
+            with locked(args.out, "models.train", make=True):
+                going_on = args.resume and (args.out / "run" / STATE).exists()
+                if not going_on and not args.overwrite:
+                    check_empty(args.out)
+                checkpoint = train(args, ranks)
+            ranks.meet()
+    except FailedElsewhere as error:
+        if ranks.leads:
+            print(f"error: {error}", file=sys.stderr)
+        return error.status
     except (TrainingError, DeviceError, DataError, ResumeError, CheckpointError, DirectoryInUse, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        if ranks.leads:
+            print(f"error: {error}", file=sys.stderr)
+        elif ranks.in_steps or isinstance(error, LostProcess):  # Otherwise the one that leads says it.
+            print(f"error: process {ranks.rank} of {ranks.size}: {error}", file=sys.stderr)
+            return 1
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         if full and (args.out / "run" / STATE).exists():
             print(f"make room on the disk, then continue with: {resume_command(args.out)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
-        print(str(stopped) or "stopped before the training began", file=sys.stderr)
+        if ranks.leads:
+            print(str(stopped) or "stopped before the training began", file=sys.stderr)
         return 130
     print(f"{args.out}: digest {checkpoint.digest[:12]}")
     print("\n".join(next_steps(args.out, args.data_dir, default_data_dir(), args.pack)))

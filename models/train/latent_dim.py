@@ -14,8 +14,12 @@ from tqdm import tqdm
 
 from models.condition import Condition, blocks
 from models.objective import evidence_lower_bound
+from models.train.gradients import Gradients
 from models.train.kinds import training_for
+from models.train.losses import Loss, detached
 from models.train.model_flags import model_config
+from models.train.ranks import ALONE, Ranks
+from models.train.share import Share
 from models.vae import VAE
 
 LATENTS = 20  # for runs without a trial
@@ -42,11 +46,17 @@ def trial_steps(steps: int) -> int:
 
 
 def fill_in_latent_dim(
-    args: argparse.Namespace, rows: Tensor, run_steps: int, spec: Any = None, told: Told | None = None
+    args: argparse.Namespace,
+    rows: Tensor,
+    run_steps: int,
+    spec: Any = None,
+    told: Told | None = None,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Fill in --latent-dim if it was left open, and add the reason to `args.choices`.
 
     rows: (N, ...), `spec` is their preprocessing, None if they were rows already; `told` is for a conditional model.
+    The processes of a run share the steps of the trial.
 
     A resumed run has it already.
     """
@@ -61,7 +71,7 @@ def fill_in_latent_dim(
     elif not steps:
         args.latent_dim, reason = LATENTS, f", the default, because {run_steps} steps are too few for a trial"
     else:
-        args.latent_dim, found = by_trial(args, rows, steps, spec, told)
+        args.latent_dim, found = by_trial(args, rows, steps, spec, told, ranks)
         reason = f": {found}"
     args.choices["latent dimensions"] = f"{args.latent_dim} latent dimensions{reason}"
 
@@ -72,7 +82,12 @@ def is_by_trial(choices: Mapping[str, str]) -> bool:
 
 
 def by_trial(
-    args: argparse.Namespace, rows: Tensor, steps: int, spec: Any = None, told: Told | None = None
+    args: argparse.Namespace,
+    rows: Tensor,
+    steps: int,
+    spec: Any = None,
+    told: Told | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[int, str]:
     """Return the number of latent dimensions that a trial of so many steps finds, and the reason.
 
@@ -82,7 +97,7 @@ def by_trial(
     """
     most, of = min(MOST, rows[0].numel()), training_for(args.data).kind
     tqdm.write(f"trial: {steps} steps with {most} latent dimensions, to count how many the {of.many} need")
-    mu = _trained_means(args, rows, steps, most, spec, told)
+    mu = _trained_means(args, rows, steps, most, spec, told, ranks)
     active = active_axes(mu)
     wanted = (SHORT_MARGIN if steps < SHORT else MARGIN) * active
     more = "twice as many, because so few steps find too few," if steps < SHORT else "a quarter more"
@@ -106,7 +121,13 @@ def active_axes(mu: Tensor) -> int:
 
 
 def _trained_means(
-    args: argparse.Namespace, items: Tensor, steps: int, dim: int, spec: Any, told: Told | None = None
+    args: argparse.Namespace,
+    items: Tensor,
+    steps: int,
+    dim: int,
+    spec: Any,
+    told: Told | None = None,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """Train the run's net with `dim` latents on the ELBO and N(0, I), and return mu of some items, (n, dim).
 
@@ -121,19 +142,24 @@ def _trained_means(
     training.start(vae, args, items)
     optimizer = torch.optim.Adam(vae.parameters(), lr=args.lr, eps=args.adam_eps, fused=True)
     noise = torch.Generator(device).manual_seed(args.seed)
+    share = Share(min(args.batch_size, len(items)), ranks)
+    share.place(vae)
+    gradients = Gradients(list(vae.parameters()), share)
     bf16 = training.bf16 and (args.precision == "bf16" or (args.precision == "auto" and device.type == "cuda"))
+    ranks.in_steps = True
     for _ in tqdm(range(steps), f"trial with {dim} latent dimensions", unit="step", disable=None, leave=False):
-        rows = torch.randint(len(items), (min(args.batch_size, len(items)),), generator=noise, device=device)
-        x = training.prepare(trial, items[rows], noise)
-        eps = torch.randn(len(x), dim, generator=noise, device=device)
+        rows = torch.randint(len(items), (share.batch_size,), generator=noise, device=device)
+        x = share.own(training.prepare(trial, items[rows], noise))
+        eps = share.own(torch.randn(share.batch_size, dim, generator=noise, device=device))
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            terms = evidence_lower_bound(vae.given(None if labels is None else labels[rows]), x, eps)
+            terms = evidence_lower_bound(vae.given(None if labels is None else share.own(labels[rows])), x, eps)
         loss = (beta * terms.kl - terms.log_likelihood).mean()
         optimizer.zero_grad()
-        loss.backward()
+        gradients.backward(Loss(loss, detached(terms)))
         norm = torch.nn.utils.clip_grad_norm_(vae.parameters(), args.clip)
         if torch.isfinite(norm):
             optimizer.step()
+    ranks.in_steps = False
     vae.eval()
     with torch.no_grad():
         every = max(1, len(items) // MEASURED)

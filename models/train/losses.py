@@ -16,6 +16,7 @@ from torch import Tensor
 from models.distributions import DiagonalGaussian
 from models.objective import Elbo, divergence
 from models.priors import Prior
+from models.train.share import ALL, Share
 from models.vae import VAE
 
 Criterion = Literal["elbo", "bound", "loss", "last"]
@@ -50,8 +51,12 @@ class Objective(Protocol):
     @property
     def beta(self) -> float: ...
 
-    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
-        """Return the loss of a batch: x (B, *shape)."""
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0, share: Share = ALL) -> Loss:
+        """Return the loss of a batch: x (B, *shape).
+
+        `share`: of several processes, each has some rows of the batch. `value` is then a mean over them, or what is the same
+        in all processes; the mean of all values, weighted by the numbers of rows, is the loss of the batch.
+        """
 
     def remark(self) -> str | None:
         """Say how the loss differs from the negative ELBO after the warm-up; return None if it does not."""
@@ -94,7 +99,7 @@ class BetaElbo:
     beta: float = 1.0
     criterion: ClassVar[Criterion] = "elbo"
 
-    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0, share: Share = ALL) -> Loss:
         terms = draw(vae, x, eps).elbo()
         return Loss(terms.loss(warm * self.beta), detached(terms))
 
@@ -113,12 +118,12 @@ class FreeBits:
     beta: float = 1.0
     criterion: ClassVar[Criterion] = "elbo"
 
-    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0, share: Share = ALL) -> Loss:
         draws = draw(vae, x, eps)
         if not isinstance(draws.prior, DiagonalGaussian):
             raise TypeError("free bits need the KL of each dimension, which only a Gaussian prior has")
         standard = DiagonalGaussian.standard(draws.posterior.mu)
-        charged = draws.posterior.kl_per_dim(standard).mean(0).clamp(min=self.nats).sum()
+        charged = share.mean(draws.posterior.kl_per_dim(standard).mean(0)).clamp(min=self.nats).sum()
         terms = draws.elbo()
         return Loss(-terms.log_likelihood.mean() + warm * self.beta * charged, detached(terms))
 
@@ -141,20 +146,21 @@ class BetaTC:
     stratified: bool = False
     criterion: ClassVar[Criterion] = "elbo"
 
-    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0, share: Share = ALL) -> Loss:
         draws = draw(vae, x, eps)
         log_priors = draws.prior.log_prob(draws.z)  # (K, B)
-        each = [self.parts(draws.posterior, *sample) for sample in zip(draws.z, log_priors, strict=True)]
+        each = [self.parts(draws.posterior, *sample, share) for sample in zip(draws.z, log_priors, strict=True)]
         parts = torch.stack(each).mean(0)  # (3, B)
         information, correlation, dimension_wise = parts.mean(1)
         terms = draws.elbo()
         kl = information + self.beta * correlation + dimension_wise
         return Loss(-terms.log_likelihood.mean() + warm * kl, detached(terms))
 
-    def parts(self, posterior: DiagonalGaussian, z: Tensor, log_prior: Tensor) -> Tensor:
+    def parts(self, posterior: DiagonalGaussian, z: Tensor, log_prior: Tensor, share: Share = ALL) -> Tensor:
         """Return mutual information, total correlation, dimension-wise KL, one sample per item: (B, D), (B,) -> (3, B)."""
-        pairs = posterior.log_prob_per_dim(z[:, None])  # (B, B, D): z of row i under the posterior of row j
-        weights = self.log_weights(len(z)).to(pairs)  # (B, B)
+        everyone = DiagonalGaussian(share.all_rows(posterior.mu), share.all_rows(posterior.logvar))
+        pairs = everyone.log_prob_per_dim(z[:, None])  # (B, B, D): z of row i under the posterior of row j
+        weights = share.own(self.log_weights(pairs.shape[1])).to(pairs)  # (B, B)
         log_q = torch.logsumexp(weights + pairs.sum(2), 1)  # (B,)
         log_product = torch.logsumexp(weights[..., None] + pairs, 1).sum(1)  # (B,)
         return torch.stack([posterior.log_prob(z) - log_q, log_q - log_product, log_product - log_prior])
@@ -184,7 +190,7 @@ class Iwae:
     beta: float = 1.0
     criterion: ClassVar[Criterion] = "bound"
 
-    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0, share: Share = ALL) -> Loss:
         draws = draw(vae, x, eps)
         log_ratio = draws.prior.log_prob(draws.z) - draws.posterior.log_prob(draws.z)  # (K, B)
         bound = torch.logsumexp(draws.log_likelihood + warm * self.beta * log_ratio, 0) - math.log(len(eps))
@@ -203,15 +209,15 @@ class DoublyReparameterized(Iwae):
     1 - beta + beta v_k, which is v_k at beta = 1. Decoder and prior get the gradient of `Iwae`.
     """
 
-    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0, share: Share = ALL) -> Loss:
         draws = draw(vae, x, eps)
         fixed = DiagonalGaussian(draws.posterior.mu.detach(), draws.posterior.logvar.detach())
         log_ratio = draws.prior.log_prob(draws.z) - fixed.log_prob(draws.z)  # (K, B)
         beta = warm * self.beta
         log_w = draws.log_likelihood + beta * log_ratio
         if draws.z.requires_grad:
-            share = torch.softmax(log_w.detach(), 0)[..., None]  # (K, B, 1)
-            draws.z.register_hook(lambda gradient: (1 - beta + beta * share) * gradient)
+            normalized = torch.softmax(log_w.detach(), 0)[..., None]  # (K, B, 1)
+            draws.z.register_hook(lambda gradient: (1 - beta + beta * normalized) * gradient)
         bound = torch.logsumexp(log_w, 0) - math.log(len(eps))
         return Loss(-bound.mean(), detached(draws.elbo()))
 
@@ -223,7 +229,7 @@ class Autoencoder:
     beta: ClassVar[float] = 0.0
     criterion: ClassVar[Criterion] = "last"
 
-    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0, share: Share = ALL) -> Loss:
         value = -vae.decode(vae.encode(x).mu).log_prob(x).mean()
         with torch.no_grad():
             terms = draw(vae, x, eps).elbo()
@@ -240,7 +246,7 @@ class KLOnly:
     beta: ClassVar[float] = 1.0
     criterion: ClassVar[Criterion] = "last"
 
-    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0, share: Share = ALL) -> Loss:
         posterior = vae.encode(x)
         kl = divergence(posterior, vae.prior(eps), posterior.sample(eps)).mean()
         with torch.no_grad():

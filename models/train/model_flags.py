@@ -15,6 +15,7 @@ from models.kinds.kind import Kind
 from models.nets import takes_condition
 from models.readers.memory import free_memory
 from models.train.kinds import training_for
+from models.train.kinds.training import Training
 from models.train.training_error import TrainingError
 from models.vae import VAE, VAEConfig
 
@@ -77,8 +78,19 @@ def check_flags(args: argparse.Namespace) -> None:
         )
 
 
-def check_batch(args: argparse.Namespace, batch_size: int) -> None:
-    """Raise TrainingError if an objective needs larger batches."""
+def check_batch(args: argparse.Namespace, batch_size: int, training: Training, processes: int = 1) -> None:
+    """Raise TrainingError if an objective needs larger batches, or if a flag does not work for the kind or for processes."""
+    for flag, asked, works in (
+        ("--precision bf16", args.precision == "bf16", training.bf16),
+        ("--compile", args.compile, training.compiles),
+    ):
+        if asked and not works:
+            raise TrainingError(f"{flag} does not work for models of {training.kind.many}: leave it out")
+    if args.compile and processes > 1:
+        raise TrainingError(
+            f"--compile does not work with {processes} processes, which add up their gradients while they are computed: leave "
+            "it out, or start the run without torchrun"
+        )
     if args.objective == "beta-tc" and batch_size < 2:
         raise TrainingError("--objective beta-tc compares the items of a batch, so it needs a --batch-size of 2 or more")
 

@@ -18,6 +18,7 @@ from models.features import FeatureNet, feature_net
 from models.objective import Elbo, divergence
 from models.readers.left_out import plural
 from models.train.losses import Criterion, Loss, detached
+from models.train.share import ALL, Share
 from models.train.training_error import TrainingError
 from models.vae import VAE
 
@@ -43,7 +44,7 @@ class Perceptual:
     beta: float = 1.0
     criterion: ClassVar[Criterion] = "loss"
 
-    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0, share: Share = ALL) -> Loss:
         posterior = vae.encode(x)
         z = posterior.sample(eps)  # (K, B, D)
         repeated = x.expand(len(eps), *x.shape).flatten(0, 1)  # (K B, C, H, W)
@@ -51,15 +52,15 @@ class Perceptual:
         log_likelihood = likelihood.log_prob(repeated).view(z.shape[:2]).mean(0)  # (B,)
         terms = Elbo(log_likelihood, divergence(posterior, vae.prior(z), z).mean(0))
         weighted = Elbo(self.pixels * log_likelihood, terms.kl).loss(warm * self.beta)
-        return Loss(weighted + self.features * self.difference(repeated, likelihood.mean), detached(terms))
+        return Loss(weighted + self.features * self.difference(repeated, likelihood.mean, share), detached(terms))
 
-    def difference(self, x: Tensor, mean: Tensor) -> Tensor:
+    def difference(self, x: Tensor, mean: Tensor, share: Share = ALL) -> Tensor:
         """Return F of pictures and decoded means, (B, C, H, W) -> ()."""
         if self.net is None:
             raise ValueError("there is no classifier whose features could be compared")
         pairs = zip(self.net.layers(x), self.net.layers(mean), strict=True)
         squared = torch.stack([(a.float() - b.float()).square().mean() for a, b in pairs])  # (layers,)
-        return 0.5 * x[0].numel() * squared.clamp(min=SIGMA_FLOOR**2).log().mean()
+        return 0.5 * x[0].numel() * share.mean(squared).clamp(min=SIGMA_FLOOR**2).log().mean()
 
     def remark(self) -> str:
         beta = "" if self.beta == 1 else f", and the effective beta is {self.beta:g}"
@@ -87,15 +88,15 @@ def check(args: argparse.Namespace, training: Items) -> None:
         )
 
 
-def classifier(args: argparse.Namespace, training: Items, validation: Items, going_on: bool) -> FeatureNet | None:
+def classifier(args: argparse.Namespace, training: Items, validation: Items, known: bool) -> FeatureNet | None:
     """Return the classifier of the perceptual objective, trained on the labels, and record how good it is; else None.
 
-    The net of a run that goes on is not trained again: its weights are in the saved state.
+    It is not trained if its weights are `known`: in a run that goes on, they are in the saved state.
     """
     if args.objective != "perceptual":
         return None
     seed, device = args.seed + SEED_APART, training.x.device
-    if going_on:
+    if known:
         return frozen(feature_net(training.x, None, seed, device))
     tqdm.write(f"classifier: it learns the labels of {plural(len(training), 'picture')}, for the features of the objective")
     net = feature_net(training.x, training.labels, seed, device)

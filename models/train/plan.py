@@ -66,6 +66,24 @@ def plan(run: Run, done: int) -> list[str]:
     return ["plan", *(f"  {line}" for line in lines)]
 
 
+def facts(run: Run) -> dict[str, str]:
+    """Return facts about the run for the README in its directory."""
+    weights = sum(parameter.numel() for parameter in run.vae.parameters())
+    return {
+        "data": f"{run.args.data}, {run.count(len(run.items))} to train on and "
+                f"{len(run.validation)} for validation, SHA-256 of all: {run.data.digest}",
+        **({run.kind.many: "; ".join(run.loaded.summary)} if run.loaded.summary else {}),
+        "model": f"{run.vae.config.arch}, D = {run.vae.config.latent_dim}, {run.vae.config.likelihood} likelihood, "
+                 f"{run.vae.config.prior} prior, {weights} weights",
+        **run.args.choices,
+        **({"weights": f"from {run.args.init_from}, digest {run.args.init_digest}"} if run.args.init_from else {}),
+        "objective": f"{run.args.objective}: {run.objective.remark() or run.aim}",
+        "steps": f"{plural(run.steps, 'step')} of {run.count(run.batch_size)}, "
+                 f"{run.steps_per_epoch} in an epoch",
+        "device": f"{run.device}, {'bf16 where autocast allows' if run.bf16 else 'float32'}",
+    }  # fmt: skip
+
+
 def kept(data: Mapping[str, Any], kind: Kind = KINDS["picture"]) -> str:
     """Say which weights a checkpoint has and why; `data` is that of its manifest. Earlier versions recorded nothing: ""."""
     record = data.get("kept")

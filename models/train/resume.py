@@ -22,6 +22,7 @@ from models.files.regular_file import read_regular
 from models.files.tensor_file import TensorFileError, read_header, read_tensors, to_bytes
 from models.readers.left_out import plural
 from models.train.averaging import Average
+from models.train.ranks import Ranks
 
 STATE = "state.safetensors"
 
@@ -82,27 +83,43 @@ class RunState:
 
     def save(self, progress: Progress, arguments: Mapping[str, Any]) -> None:
         """Save the state, replacing the old one. Raises OSError."""
+        metadata = {"progress": json.dumps(asdict(progress)), "arguments": json.dumps(dict(arguments))}
+        if self.data is not None:
+            metadata["data"] = json.dumps(asdict(self.data))
+        write_atomically(self.path, to_bytes(self._tensors(), metadata))
+
+    def restore(self) -> Progress:
+        """Restore the saved state and return its progress. Raises ResumeError if it does not fit this run."""
+        try:
+            file = read_tensors(self.path, lambda _: None)
+            progress = Progress(**json.loads(file.header.metadata["progress"]))
+            self._load(file.tensors)
+        except (TensorFileError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise ResumeError(f"{self.path}: {error}") from None
+        return progress
+
+    def meet(self, ranks: Ranks, progress: Progress | None = None) -> Progress:
+        """Give all processes of a run the state of the one that leads, and return its progress."""
+        if ranks.size > 1:
+            tensors = {name: tensor.cpu() for name, tensor in self._tensors().items()} if ranks.leads else {}
+            tensors, progress = ranks.first((tensors, progress))
+            if not ranks.leads:
+                self._load(tensors)
+        return progress or Progress()
+
+    def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"model.{name}": tensor for name, tensor in self.vae.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.state().items()}
         tensors |= {f"features.{name}": tensor for name, tensor in self.features.state_dict().items()}
         tensors |= {f"generator.{name}": state for name, state in self._generators().items()}
-        metadata = {"progress": json.dumps(asdict(progress)), "arguments": json.dumps(dict(arguments))}
-        if self.data is not None:
-            metadata["data"] = json.dumps(asdict(self.data))
-        write_atomically(self.path, to_bytes(tensors, metadata))
+        return tensors
 
-    def restore(self) -> Progress:
-        """Restore the saved state and return its progress. Raises ResumeError if it does not fit this run."""
-        try:
-            file = read_tensors(self.path, lambda _: None)
-            tensors, progress = file.tensors, Progress(**json.loads(file.header.metadata["progress"]))
-            self.vae.load_state_dict(_below(tensors, "model."))
-            self.average.restore(_below(tensors, "average."))
-            self.features.load_state_dict(_below(tensors, "features."))
-        except (TensorFileError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-            raise ResumeError(f"{self.path}: {error}") from None
+    def _load(self, tensors: Mapping[str, Tensor]) -> None:
+        self.vae.load_state_dict(_below(tensors, "model."))
+        self.average.restore(_below(tensors, "average."))
+        self.features.load_state_dict(_below(tensors, "features."))
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below(tensors, "optimizer.").items():
@@ -118,7 +135,6 @@ class RunState:
         self.noise.set_state(generators["noise"])
         if "cuda" in generators and torch.cuda.is_available():
             torch.cuda.set_rng_state(generators["cuda"])
-        return progress
 
     def _generators(self) -> dict[str, Tensor]:
         states = {"global": torch.get_rng_state(), "noise": self.noise.get_state()}

@@ -28,38 +28,43 @@ from models.train.averaging import Average
 from models.train.choices import LABELS, choose
 from models.train.clipping import clip
 from models.train.continuing import first_length, told
-from models.train.devices import choose_device
+from models.train.devices import own_device, set_threads
 from models.train.final_prior import lost_labels
+from models.train.gradients import Gradients
 from models.train.initial_weights import load_initial
 from models.train.kinds import training_for
 from models.train.latent_dim import ACTIVE_VARIANCE, fill_in_latent_dim, is_by_trial, trial_steps
+from models.train.learning_rate import learning_rate
 from models.train.losses import Loss
 from models.train.model_flags import check_batch, model_config, parameter_groups
 from models.train.objectives import OBJECTIVES, wishes
 from models.train.order import batches
+from models.train.ranks import ALONE, Ranks
 from models.train.resume import STATE, RunState
 from models.train.run_directory import snapshot_path, snapshot_steps
-from models.train.training_data import load_items
-from models.train.training_error import TrainingError
+from models.train.share import Share
+from models.train.training_data import load_for_all
 from models.train.validation import Validation
 from models.vae import VAE
 
 SAMPLES, SAMPLE_COLUMNS = 64, 8
 VALIDATION_ROWS = 512
+# Training stops after so many consecutive steps with a loss that is not finite.
+MAX_BAD_STEPS = 20
 COLLAPSE = "posterior collapse"  # the first words of that warning
 
 
 class Run:
     """One training run, as the training loop uses it."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.args = args
+    def __init__(self, args: argparse.Namespace, ranks: Ranks = ALONE) -> None:
+        self.args, self.ranks = args, ranks
         self.directory = args.out / "run"
-        self.device = choose_device(args.device)
-        if args.threads:
-            torch.set_num_threads(args.threads)
+        self.device = own_device(args.device, ranks)
+        ranks.connect(self.device)
+        set_threads(args.threads, ranks)
         torch.manual_seed(args.seed)
-        self.loaded = load_items(args, self.device)
+        self.loaded = load_for_all(args, self.device, ranks)
         self.items, self.validation, self.data = self.loaded[:3]
         self.training = training_for(args.data)
         self.kind = self.training.kind
@@ -68,9 +73,12 @@ class Run:
         perceptual.check(args, self.items)
         choose(args, self.items.x, len(self.items), going_on)
         self.batch_size = min(args.batch_size, len(self.items))
+        check_batch(args, self.batch_size, self.training, ranks.size)
+        self.share = Share(self.batch_size, ranks)
         self.steps_per_epoch = len(self.items) // self.batch_size
         self.steps: int = args.steps or self.steps_per_epoch * args.epochs
-        fill_in_latent_dim(args, self.items.x, self.steps, self.loaded.preprocessing, self.loaded.told)
+        fill_in_latent_dim(args, self.items.x, self.steps, self.loaded.preprocessing, self.loaded.told, ranks)
+        vars(args).update(ranks.first(vars(args)))  # A trial may find something else where another CPU rounds differently.
         if not going_on and (reason := lost_labels(args, self.loaded, args.latent_dim)):
             args.choices[LABELS] = f"the prior that is fitted at the end knows no labels, because {self.kind.worded(reason)}"
         self.vae = VAE(model_config(args, self.items.x, self.loaded.preprocessing, self.loaded.condition)).to(self.device)
@@ -84,9 +92,9 @@ class Run:
         self.noise = torch.Generator(self.device).manual_seed(args.seed)
         if isinstance(self.vae.prior_layer, VampPrior) and not args.init_from:
             self.vae.prior_layer.start_from(self.prepare(self.items.x[: len(self.vae.prior_layer.logits)], self.noise))
+        self.share.place(self.vae)
         self.labels: Tensor | None = None  # of the batch, see `batches`
         self.average = Average(self.vae, args.ema)
-        self._check_precision()
         self.bf16 = args.precision == "bf16" or (
             args.precision == "auto" and self.device.type == "cuda" and self.training.bf16
         )
@@ -94,70 +102,78 @@ class Run:
             torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         )
         self.parameters = list(self.vae.parameters())
-        classifier = perceptual.classifier(args, self.items, self.validation, going_on)
+        self.gradients = Gradients(self.parameters, self.share)
+        # Only the process that leads trains the classifier, because not every GPU repeats its sums.
+        classifier = perceptual.classifier(args, self.items, self.validation, going_on or not ranks.leads)
         self.objective = OBJECTIVES[args.objective](wishes(args, len(self.items), classifier))
         self.aim = "the importance-weighted bound" if self.objective.criterion == "bound" else "at beta = 1 the ELBO"
         self.loss = torch.compile(self.objective.__call__) if args.compile else self.objective
+        self.stop, self._signals = list[int](), list[int]()  # whether the run stops after this step, and what asks for it
         self.steps_per_check = self.steps_per_epoch * args.validate_every
         first = first_length(args)
         self.warmup_steps: float = args.warmup * (first["steps"] or self.steps_per_epoch * first["epochs"])
         self.snapshots = frozenset() if args.no_snapshots else snapshot_steps(self.steps)
         self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data, classifier)
-        check_batch(args, self.batch_size)
 
-    def _check_precision(self) -> None:
-        """Raise TrainingError for flags that do not work for this kind."""
-        for flag, works in (("--precision bf16", self.training.bf16), ("--compile", self.training.compiles)):
-            if not works and (self.args.compile if flag == "--compile" else self.args.precision == "bf16"):
-                raise TrainingError(f"{flag} does not work for models of {self.kind.many}: leave it out")
+    def stop_with(self, signals: list[int]) -> None:
+        """Let `stop` have an entry once `signals` has one. Several processes agree on the step, so that all stop after it."""
+        self._signals = signals
+        if self.ranks.size == 1:
+            self.stop = signals
+
+    def ends_epoch(self, step: int) -> bool:
+        """Return whether an epoch, or the run, ends with so many steps."""
+        return step % self.steps_per_epoch == 0 or step >= self.steps
+
+    def is_checked(self, step: int) -> bool:
+        """Return whether the validation split is measured after so many steps."""
+        return step % self.steps_per_check == 0 or step >= self.steps
 
     def lr(self, step: int) -> float:
-        """Return the learning rate: constant, half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983), or a staircase.
-
-        The staircase has stages i = 0..7 of 3^i parts at --lr x 10^(-i/7) (Burda et al. 2016, arXiv:1509.00519, section 5).
-        """
-        share = step / self.steps
-        if self.args.schedule == "cosine":
-            return float(self.args.lr * 0.5 * (1 + math.cos(math.pi * share)))
-        stage = min(7, math.floor(math.log(2 * 3280 * share + 1, 3) + 1e-9)) if self.args.schedule == "staircase" else 0
-        return float(self.args.lr * 10 ** (-stage / 7))
+        """Return the learning rate of a step."""
+        return learning_rate(self.args, step / self.steps)
 
     def warm(self, step: int) -> float:
         """Return the factor of beta, which rises linearly to 1 during the warm-up (Bowman et al. 2016, arXiv:1511.06349)."""
         return min(1.0, (step + 1) / self.warmup_steps if self.warmup_steps else 1.0)
 
     def batches(self, epoch: int, first: int) -> Iterator[Tensor]:
-        """Yield the epoch's batches from `first` on, as the loss takes them, in the order of seed and epoch; set `labels`."""
+        """Yield this process's rows of the epoch's batches from `first` on, as the loss takes them, and set `labels`.
+
+        Seed and epoch determine the order.
+        """
         lengths = self.kind.lengths(self.items.x)
         found = batches(len(self.items), self.batch_size, self.args.seed, epoch, None if lengths is None else lengths.cpu())
         for rows in islice(found, first, None):
-            self.labels = None if self.items.condition is None else self.items.condition[rows.to(self.device)]
-            yield self.prepare(self.items.x.index_select(0, rows.to(self.device)), self.noise)
+            labels = self.items.condition
+            self.labels = None if labels is None else self.share.own(labels[rows.to(self.device)])
+            yield self.share.own(self.prepare(self.items.x.index_select(0, rows.to(self.device)), self.noise))
 
     def prepare(self, rows: Tensor, noise: torch.Generator) -> Tensor:
         """Return the x of rows as the loss takes it; for pictures, --binarize dynamic draws each pixel as 0 or 1."""
         return self.training.prepare(self.args, rows, noise)
 
     def step(self, x: Tensor, step: int) -> Loss | None:
-        """Take one optimiser step on a batch. If loss or gradient is not finite, change nothing and return None."""
+        """Take one optimiser step on a batch, of which x has own rows. If loss or gradient is not finite, only return None."""
         lr = self.lr(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        size = (self.args.samples, len(x), self.vae.config.latent_dim)
-        eps = torch.randn(size, generator=self.noise, device=self.device)
+        size = (self.args.samples, self.share.whole(x), self.vae.config.latent_dim)
+        eps = self.share.own(torch.randn(size, generator=self.noise, device=self.device), 1)
         # A tensor, because torch.compile would compile again for each new number.
         warm = torch.tensor(self.warm(step), device=self.device) if self.args.compile else self.warm(step)
         with self.autocast:
-            loss = self.loss(self.vae.given(self.labels), x, eps, warm)
+            loss = self.loss(self.vae.given(self.labels), x, eps, warm, self.share)
         for parameter in self.parameters:
             parameter.grad = None
-        loss.value.backward()
-        value = loss.value.detach()
-        if not clip(self.parameters, self.args.clip, value):
+        loss, stop = self.gradients.backward(loss, bool(self._signals))
+        if stop and self.ranks.size > 1:
+            self.stop.append(1)
+        if not clip(self.parameters, self.args.clip, loss.value):
             return None
         self.optimizer.step()
         self.average.update(step)
-        return Loss(value, loss.elbo)
+        return loss
 
     @torch.no_grad()
     def validate(self) -> Validation:
@@ -227,23 +243,6 @@ class Run:
             found.append(f"fewer than half of the {dim} latent dimensions are active (variance of mu over the validation "
                          f"split above {ACTIVE_VARIANCE}): a smaller --latent-dim would do")  # fmt: skip
         return [warning for warning in found if warning]
-
-    def facts(self) -> dict[str, str]:
-        """Return facts about the run for the README in its directory."""
-        weights = sum(parameter.numel() for parameter in self.vae.parameters())
-        return {
-            "data": f"{self.args.data}, {self.count(len(self.items))} to train on and "
-                    f"{len(self.validation)} for validation, SHA-256 of all: {self.data.digest}",
-            **({self.kind.many: "; ".join(self.loaded.summary)} if self.loaded.summary else {}),
-            "model": f"{self.vae.config.arch}, D = {self.vae.config.latent_dim}, {self.vae.config.likelihood} likelihood, "
-                     f"{self.vae.config.prior} prior, {weights} weights",
-            **self.args.choices,
-            **({"weights": f"from {self.args.init_from}, digest {self.args.init_digest}"} if self.args.init_from else {}),
-            "objective": f"{self.args.objective}: {self.objective.remark() or self.aim}",
-            "steps": f"{plural(self.steps, 'step')} of {self.count(self.batch_size)}, "
-                     f"{self.steps_per_epoch} in an epoch",
-            "device": f"{self.device}, {'bf16 where autocast allows' if self.bf16 else 'float32'}",
-        }  # fmt: skip
 
     def count(self, number: int) -> str:
         """Return a number of items in words."""

@@ -94,10 +94,10 @@ def explain(
     `longer` says that the run got a longer schedule, "" if it did not. `worded` puts in the words of the kind.
     """
     path = directory / README
-    versions = "; ".join([f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)])
+    packages = "; ".join([f"Python {platform.python_version()}", *(f"{name} {found}" for name, found in versions().items())])
     here = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     if step and path.exists():
-        resumed = f"Resumed after step {step}: `{command}` ({versions}; {here})"
+        resumed = f"Resumed after step {step}: `{command}` ({packages}; {here})"
         lines = [
             read_regular(path).decode().rstrip(),
             "",
@@ -111,12 +111,17 @@ def explain(
             "",
             f"```sh\n{command}\n```",
             "",
-            *(f"- {name}: {value}" for name, value in {**facts, "versions": versions, "machine": here}.items()),
+            *(f"- {name}: {value}" for name, value in {**facts, "versions": packages, "machine": here}.items()),
             worded(FILES),
             f"All arguments:\n\n```json\n{json.dumps(dict(arguments), indent=2)}\n```",
             "",
         ]
     write_atomically(path, "\n".join(lines).encode(), durable=False)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that a run depends on, by name."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _version(package: str) -> str:

@@ -9,16 +9,21 @@ from types import FrameType
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[list[int]]:
-    """Yield a list that gets an entry at the first Ctrl-C or SIGTERM, so that the step is completed; the second exits."""
+def stop_on_signals(quiet: bool = False) -> Iterator[list[int]]:
+    """Yield a list that gets an entry at the first Ctrl-C or SIGTERM, so that the step is completed; the second exits.
+
+    `quiet`: say nothing, because another process of the run does.
+    """
     received: list[int] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         # Not print: the signal may have interrupted one.
-        if received:
+        if received and not quiet:
             os.write(2, b"\nstopped at once; --resume continues from the last saved state\n")
+        if received:
             sys.exit(128 + number)
-        os.write(2, b"\nstopping after this step; a second Ctrl-C stops at once\n")
+        if not quiet:
+            os.write(2, b"\nstopping after this step; a second Ctrl-C stops at once\n")
         received.append(number)
 
     with _handled_by(on_signal):

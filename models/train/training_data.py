@@ -21,6 +21,7 @@ from models.readers.holding_out import SHARES, WHY_MANY, HoldOut, block_line, he
 from models.readers.left_out import plural
 from models.readers.path_names import expanded, shown
 from models.train.kinds import training_for
+from models.train.ranks import Ranks
 from models.train.resume import STATE, Data, ResumeError, recorded_data
 from models.train.run_directory import data_digest
 
@@ -125,6 +126,21 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
         [*splits.summary, *lines], splits.classes, found,
         clusters(args.validation_split, validation, training), condition,
     )  # fmt: skip
+
+
+def load_for_all(args: argparse.Namespace, device: torch.device, ranks: Ranks) -> Loaded:
+    """Return `load_items` of one process of a run, after a check that all of them have read the same.
+
+    What is downloaded is read by the leading process first. Raises also TrainingError.
+    """
+    if not is_own(args.data) and not ranks.leads:
+        ranks.meet()
+    loaded = load_items(args, device)
+    if not is_own(args.data) and ranks.leads:
+        ranks.meet()
+    found = {"the SHA-256 of the training data": loaded.data.digest, **loaded.data.others}
+    ranks.check_alike("the data", found, "give all of them the same files")
+    return loaded
 
 
 def check_out(out: Path, name: str) -> None:

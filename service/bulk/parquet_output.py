@@ -1,8 +1,8 @@
 """Puts posteriors into Parquet files in a directory, each id once. Knows nothing of how they are computed.
 
-    load.json            what is encoded, with which model and options; once all is done it says so
+    _load.json           what is encoded, with which model and options; once all parts are there it says so
     part-000000.parquet  the first `rows_per_file` items in the order of the inputs, and so on; without the unreadable ones
-    unreadable.jsonl     the unreadable items of all parts, if there are any: id, place and reason
+    _unreadable.jsonl    the unreadable items of all parts, if there are any: id, place, reason and part
 
 A part has a fixed place in the order of all items, and its file appears complete or not at all. So the files that are there
 are the record of what is done: a load that was killed makes those that are missing. What is noticed about a part is in the
@@ -28,7 +28,7 @@ from service.bulk.encoded import Counts, Encoded, Noticed, Unreadable
 from service.bulk.unreadable_file import UNREADABLE, write_unreadable
 from service.operations.load_sources import LoadError, PictureBatch
 
-RECORD = "load.json"
+RECORD = "_load.json"
 NOTICED = b"vae"  # key of the metadata of a file
 # Names of what a load was started with, for errors.
 OPTIONS = {
@@ -49,6 +49,7 @@ class ParquetOutput:
         self, directory: Path, ids: Sequence[str], options: dict[str, Any], progress: Callable[[int], object], counts: Counts
     ) -> None:
         """Take the ids of all items in the order of the inputs, and the options that have an influence on the posteriors."""
+        self._ids = ids
         self._directory, self._count, self._progress, self._counts = directory, len(ids), progress, counts
         self._rows: int = options["rows_per_file"]
         self._about = {"format": 1, **options, "count": len(ids), "ids": _digest(ids)}
@@ -81,7 +82,8 @@ class ParquetOutput:
                        if self._about[name] != before.get(name)]  # fmt: skip
             if changed:
                 raise LoadError(
-                    f"{self._directory} was begun otherwise: {'; '.join(changed)}. Use the same to go on, or another directory"
+                    f"{self._directory} was begun otherwise: {'; '.join(changed)}. A directory has one load of the same items "
+                    "with the same options: give those, or a new directory"
                 )
         else:
             if others := [path.name for path in self._directory.iterdir() if path.name != ".lock"]:
@@ -133,13 +135,18 @@ class ParquetOutput:
         """Write the list of all unreadable items, and that all is done. Raises OSError."""
         unreadable = self._directory / UNREADABLE
         if self._counts.unreadable:
-            write_unreadable(unreadable, sorted(self._counts.unreadable))
+            places = {id: i for i, id in enumerate(self._ids)}
+            write_unreadable(
+                unreadable,
+                sorted(self._counts.unreadable),
+                lambda one: {"part": self._path(places[one.id] // self._rows).name},
+            )
         else:
             unreadable.unlink(missing_ok=True)
         self._record(finished=True)
 
     def _record(self, finished: bool) -> None:
-        about = {**self._about, "finished": finished}
+        about = {**self._about, "finished": finished, "left_out": len(self._counts.unreadable) if finished else None}
         write_atomically(self._directory / RECORD, json.dumps(about, indent=1).encode() + b"\n")
 
     def _path(self, part: int) -> Path:

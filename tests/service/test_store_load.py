@@ -268,7 +268,7 @@ def test_a_load_that_fails_says_how_far_it_came(
     with monkeypatch.context() as broken:
         broken.setattr(SqliteStore, "upsert", fails_later)
         assert load(folder) == 1
-    reason = "no room; 4 of 8 pictures were stored before; run the same command again to go on"
+    reason = "no room; this load had stored 4 of 8 pictures, and a load with the same options goes on from there"
     assert capsys.readouterr().err.rstrip().endswith(reason)
     assert load(folder) == 0
     assert "added 4, replaced 0, already there 4, left out 0" in capsys.readouterr().out

@@ -144,6 +144,12 @@ def test_autoscaling_needs_postgres_before_it(components: tuple[str, ...]) -> No
         combined_in(*components)
 
 
+@pytest.mark.parametrize("components", [("sqlite", "postgres"), ("postgres", "sqlite")])
+def test_a_deployment_has_one_store(components: tuple[str, ...]) -> None:
+    with pytest.raises(AssertionError, match=r"testing value /spec/strategy failed"):
+        combined_in(*components)
+
+
 def test_every_value_is_in_the_schema() -> None:
     """And nothing else: a misspelt value is refused everywhere."""
 
@@ -162,6 +168,7 @@ def test_every_value_is_in_the_schema() -> None:
 
 
 FIELD = {"fieldRef": {"fieldPath": "metadata.name"}}
+BLOCK = {"ipBlock": {"cidr": "10.0.0.0/8"}}
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"replicas": 2}, "replicas is 2, but store.kind is sqlite: a SQLite file belongs to one pod"),
     ({"autoscaling": {"enabled": True}}, "autoscaling.enabled is true, but store.kind is sqlite"),
@@ -201,6 +208,30 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"drainSeconds": 0}, "at '/drainSeconds': minimum: got 0, want 5"),
     ({"apiKeys": {"secret": "My_Keys"}}, "at '/apiKeys/secret': 'My_Keys' does not match pattern"),
     ({"networkPolicy": {"callers": [{}]}}, "at '/networkPolicy/callers/0': minProperties: got 0, want 1"),
+    (
+        {"resources": {"limits": {"memory": "1Gi"}}},
+        "resources.requests.memory (2Gi) is larger than resources.limits.memory (1Gi)",
+    ),
+    ({"resources": {"limits": {"cpu": "1999m"}}}, "resources.requests.cpu (2) is larger than resources.limits.cpu (1999m)"),
+    ({"resources": {"requests": {"memory": 2147483649}}}, "resources.requests.memory (2147483649) is larger than"),
+    (
+        {"resources": {"limits": {"nvidia.com/gpu": 1}}},
+        "resources.limits has nvidia.com/gpu, but the chart sets it from gpu.count",
+    ),
+    ({"resources": None}, "at '': missing property 'resources'"),
+    ({"autoscaling": None}, "at '': missing property 'autoscaling'"),
+    ({"store": {"sqlite": None}}, "at '/store': missing property 'sqlite'"),
+    ({"serviceMonitor": {"enabled": True}, "settings": {"VAE_METRICS": False}}, "but settings.VAE_METRICS is false"),
+    ({"store": {"sqlite": {"size": "0.0Gi"}}}, "store.sqlite.size is 0.0Gi: a volume needs room"),
+    (
+        {"networkPolicy": {"callers": [{**BLOCK, "podSelector": {}}]}},
+        "networkPolicy.callers has a peer with ipBlock and a selector",
+    ),
+    ({"store": {"postgres": {"peers": [{**BLOCK, "namespaceSelector": {}}]}}}, "store.postgres.peers has a peer with ipBlock"),
+    ({"networkPolicy": {"callers": [{"ipBlock": {"cidr": "10.0.0.0"}}]}}, "'10.0.0.0' does not match pattern"),
+    ({"networkPolicy": {"callers": [{"ipBlock": {"cidr": "10.0.0.256/8"}}]}}, "'10.0.0.256/8' does not match pattern"),
+    ({"networkPolicy": {"callers": [{"ipBlock": {"cidr": "10.0.0.0/33"}}]}}, "'10.0.0.0/33' does not match pattern"),
+    ({"autoscaling": {"queuedRows": 1e20}}, "at '/autoscaling/queuedRows': maximum"),
     ({"serviceMonitor": {"interval": "often"}}, "at '/serviceMonitor/interval': 'often' does not match pattern"),
 ]
 
@@ -214,3 +245,22 @@ def test_wrong_values_are_refused(values: dict[str, Any], words: str) -> None:
     assert ended.returncode != 0
     assert words in ended.stderr
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize("release", ["123", "1e3", "a.b", "1a"])
+def test_a_release_that_no_service_can_be_named_after_is_refused(release: str) -> None:
+    ended = template(IMAGE, release=release)
+    assert (ended.returncode != 0, ended.stdout) == (True, "")
+    assert f'the release is named "{release}", but Kubernetes takes no Service of that name' in ended.stderr
+
+
+@pytest.mark.parametrize("cidr", ["0.0.0.0/0", "192.168.255.1/32", "::/0", "fd00::/8", "2001:db8::1/128"])
+def test_networks_of_both_families_are_taken(cidr: str) -> None:
+    policy = only("NetworkPolicy", templated({**IMAGE, "networkPolicy": {"callers": [{"ipBlock": {"cidr": cidr}}]}}))
+    assert policy["spec"]["ingress"][0]["from"] == [{"ipBlock": {"cidr": cidr}}]
+
+
+def test_limits_may_be_left_out() -> None:
+    made = only("Deployment", templated({**IMAGE, "resources": {"limits": None, "requests": {"cpu": "500m"}}}))
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {"requests": {"cpu": "500m", "memory": "2Gi"}}

@@ -1,6 +1,7 @@
 """Two nodes of Ray Serve answer as a plain server does."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import cycle, islice
 
 import httpx
@@ -59,24 +60,25 @@ def requests(digits: Pixels) -> list[Request]:
     return [one for one in found if b"POST /sample" not in one.raw] + more
 
 
-def answer(url: str, one: Request) -> tuple[int, list[tuple[str, str]], bytes]:
+def answer(client: httpx.Client, one: Request) -> tuple[int, list[tuple[str, str]], bytes]:
     """Status, headers and body."""
     head, _, body = one.raw.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     method, path, _ = first.split(" ")
     headers = [(name, value) for name, value in (line.split(": ", 1) for line in lines) if name.lower() != "host"]
-    found = httpx.request(method, url + path, headers=[*headers, ("x-request-id", "same")], content=body, timeout=120)
+    found = client.request(method, path, headers=[*headers, ("x-request-id", "same")], content=body)
     kept = sorted((name.lower(), value) for name, value in found.headers.multi_items() if name.lower() not in OWN_HEADERS)
     return found.status_code, kept, found.content
 
 
 def test_200_requests_of_all_kinds(cluster: Cluster, plain: Server, digits: Pixels) -> None:
-    nodes = cycle(cluster.urls)
     statuses = set()
-    for one in islice(cycle(requests(digits)), REQUESTS):
-        expected, found = answer(plain.url, one), answer(next(nodes), one)
-        assert found == expected, one.raw[:200]
-        statuses.add(expected[0])
+    with ExitStack() as stack:
+        alone, *nodes = (stack.enter_context(httpx.Client(base_url=url, timeout=120)) for url in (plain.url, *cluster.urls))
+        for one, node in islice(zip(cycle(requests(digits)), cycle(nodes), strict=False), REQUESTS):
+            expected, found = answer(alone, one), answer(node, one)
+            assert found == expected, one.raw[:200]
+            statuses.add(expected[0])
     assert statuses > {200, 400, 404, 405, 413, 415, 422}
 
 

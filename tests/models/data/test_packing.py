@@ -266,3 +266,35 @@ def test_the_folder_changes_meanwhile(folder: Path, pack: Path, monkeypatch: pyt
     with pytest.raises(DataError, match="changed while it was read"):
         load(f"folder:{folder}", pack=pack)
     assert not list(pack.parent.iterdir())
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path, pack: Path) -> None:
+    for i, pixels in enumerate(X):
+        place = tmp_path / "set" / os.fsdecode(b"cl\xff%d" % (i % 2)) / os.fsdecode(b"g\xfe%d" % (i // 2 % 5))
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{i:02}.png")
+    data = f"folder:{tmp_path / 'set'}"
+    for hold_out in ("random", "group"):
+        expected = load(data, hold_out=hold_out)
+        assert expected.classes == ["cl\\xff0", "cl\\xff1"]
+        for name in (data, f"packed:{pack}"):
+            assert_same(load(name, hold_out=hold_out, pack=None if name.startswith("packed") else pack), expected)
+
+
+def test_files_that_are_not_in_it_are_said(folder: Path, pack: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(f"folder:{folder}", pack=pack)
+    assert "could not be read" not in capsys.readouterr().out
+    load(f"folder:{folder}", pack=pack)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"packed: 1 file could not be read when {pack} was made, and is not in it (" in said
+    assert "12.png: " in said
+    assert said.endswith(f"if that is mended, remove {pack} or name another file to pack the pictures again")
+
+
+def test_a_broken_link(folder: Path, tmp_path: Path) -> None:
+    (link := tmp_path / "link").symlink_to(tmp_path / "gone")
+    words = f"{link}: a broken link, since {tmp_path / 'gone'} is not there: remove the link, or name another file"
+    for name, given in ((f"folder:{folder}", link), (f"packed:{link}", None)):
+        with pytest.raises(DataError) as raised:
+            load(name, pack=given)
+        assert str(raised.value) == words

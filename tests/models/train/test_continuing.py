@@ -107,7 +107,7 @@ def test_the_new_length_is_recorded_before_the_pictures_are_read(
     assert main(flags(tmp_path, "--epochs", "9", "--patience", "1", "--lr", "1e-30")) == 0
     assert steps_of(tmp_path) == [6, 12]
     with monkeypatch.context() as patch:
-        patch.setattr("models.train.run.load_items", lambda *_: 1 / 0)
+        patch.setattr("models.train.run.load_for_all", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             main(["--out", str(tmp_path), "--resume", "--epochs", "10"])
     assert main(["--out", str(tmp_path), "--resume"]) == 0

@@ -108,3 +108,5 @@ def test_evaluation_names_one_source(folder: Path, tmp_path: Path, capsys: pytes
     more = ["--pack", str(tmp_path / "pack"), "--data", f"folder:{folder}"]
     assert evaluate([str(tmp_path / "x"), *more]) == 1
     assert "--pack has the data that the model was trained on" in capsys.readouterr().err
+    assert evaluate([str(tmp_path / "x"), "--pack", str(tmp_path / "gone")]) == 1
+    assert f"--pack {tmp_path / 'gone'}: no such file; models.evaluate only reads" in capsys.readouterr().err

@@ -25,7 +25,7 @@ def flags(digits_npz: Path) -> Flags:
 def test_stopped_while_the_pictures_are_read(
     number: signal.Signals, flags: Flags, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("models.train.run.load_items", lambda *_: signal.raise_signal(number))
+    monkeypatch.setattr("models.train.run.load_for_all", lambda *_: signal.raise_signal(number))
     assert main(flags(tmp_path / "out")) == 130
     assert capsys.readouterr().err == "stopped before the training began\n"
     assert not (tmp_path / "out").exists()

@@ -23,7 +23,7 @@ def check_files(setting: Path, folder: Path, kills: int, seed: int) -> None:
     run_killed(["--out", str(out), "--model", "grey", "--rows-per-file", "100", str(folder)], kills, COUNT, seed)
     ids, mu, sigma = found_in(out)
     assert ids == READABLE
-    assert unreadable_in(out / "unreadable.jsonl").keys() == {"0/00000.png", "0/00700.png"}
+    assert unreadable_in(out / "_unreadable.jsonl").keys() == {"0/00000.png", "0/00700.png"}
     assert not list(out.glob(".*"))
     assert main(["load", "--out", str(setting / "calm"), "--model", "grey", str(folder)]) == 0
     for one, other in zip((mu, sigma), found_in(setting / "calm")[1:], strict=True):

@@ -31,8 +31,8 @@ def test_rows_are_encoded_as_files_are(setting: Path, nested: bool, capsys: pyte
     ids, mu, sigma = found_in(setting / "rows")
     expected = [f"a/{i:06d}" for i in range(100)] + [f"deep/b/{i:06d}" for i in range(50)]
     assert ids == [id for i, id in enumerate(expected) if i not in (70, 71)]
-    assert unreadable_in(setting / "rows" / "unreadable.jsonl")["a/000070"] == "the cell is empty"
-    lines = (setting / "rows" / "unreadable.jsonl").read_text().splitlines()
+    assert unreadable_in(setting / "rows" / "_unreadable.jsonl")["a/000070"] == "the cell is empty"
+    lines = (setting / "rows" / "_unreadable.jsonl").read_text().splitlines()
     assert json.loads(lines[1])["place"] == f"{setting}/shards/a.parquet, row 71"
     other_ids, other_mu, other_sigma = found_in(setting / "files")
     order = np.argsort([int(id[2:7]) for id in other_ids])

@@ -50,36 +50,42 @@ def test_a_part_that_is_missing_is_made_again(setting: Path, capsys: pytest.Capt
     assert load(out, folder, "--max-corrupt", "0.1") == 0
     before = found_in(out)
     assert (len(before[0]), len(set(before[0]))) == (COUNT - 2, COUNT - 2)
-    reasons = unreadable_in(out / "unreadable.jsonl")
+    reasons = unreadable_in(out / "_unreadable.jsonl")
     assert reasons["0/00040.png"] == "the file is empty"
     assert "not a picture" in reasons["7/00007.png"]
     assert len(reasons) == 2
     said = capsys.readouterr().out.splitlines()
     assert said[-1].endswith(
-        f"added 128, replaced 0, already there 0, left out 2 (named in {out / 'unreadable.jsonl'}, with the reasons)"
+        f"added 128, replaced 0, already there 0, left out 2 (named in {out / '_unreadable.jsonl'}, with the reasons)"
     )
     (out / "part-000001.parquet").unlink()
-    (out / "unreadable.jsonl").unlink()
+    (out / "_unreadable.jsonl").unlink()
     assert load(out, folder, "--max-corrupt", "0.1") == 0
     assert "added 49, replaced 0, already there 79, left out 2" in capsys.readouterr().out
     for one, other in zip(before, found_in(out), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert unreadable_in(out / "unreadable.jsonl") == reasons
+    assert unreadable_in(out / "_unreadable.jsonl") == reasons
     assert load(out, folder) == 1
     assert "2 of 130 pictures could not be read, more than the allowed share of 0.01" in capsys.readouterr().err
-    assert json.loads((out / "load.json").read_bytes())["finished"]
+    record = json.loads((out / "_load.json").read_bytes())
+    assert (record["finished"], record["left_out"]) == (True, 2)
+    lines = [json.loads(line) for line in (out / "_unreadable.jsonl").read_text().splitlines()]
+    assert {line["id"]: line["part"] for line in lines} == {
+        "7/00007.png": "part-000001.parquet", "0/00040.png": "part-000000.parquet"
+    }  # fmt: skip
+    assert len(pq.read_table(out)) == 128  # other programs read the directory as one data set
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("options", "--invert is yes, it was None. Use the same to go on, or another directory"),
+        ("options", "--invert is yes, it was None. A directory has one load of the same items with the same options"),
         ("rows", "--rows-per-file is 51, it was 50."),
         ("model", "the model is sha256:"),
         ("more", "there are 3 items, there were 2; the items have other ids"),
         ("renamed", "the items have other ids"),
         ("lost record", "has files of something else, such as part-000000.parquet; choose a new directory"),
-        ("torn record", "load.json is not the record of a load"),
+        ("torn record", "_load.json is not the record of a load"),
         ("torn part", "part-000000.parquet is not a part of this load"),
         ("in use", "is writing into"),
         ("metric", "--metric: only for collections, not with --out"),
@@ -106,9 +112,9 @@ def test_what_has_changed_is_refused(
     elif change == "renamed":
         (folder / "0" / "00000.png").rename(folder / "0" / "new.png")
     elif change == "lost record":
-        (out / "load.json").unlink()
+        (out / "_load.json").unlink()
     elif change != "in use":
-        torn = out / ("load.json" if "record" in change else "part-000000.parquet")
+        torn = out / ("_load.json" if "record" in change else "part-000000.parquet")
         torn.write_bytes(torn.read_bytes()[:40])
     capsys.readouterr()
     if change == "in use":
@@ -131,4 +137,4 @@ def test_a_directory_of_others_and_nothing_to_read(setting: Path, capsys: pytest
     assert load(out, folder) == 1
     assert "none of the pictures could be read" in capsys.readouterr().err
     assert pq.read_table(out / "part-000000.parquet").num_rows == 0
-    assert len(unreadable_in(out / "unreadable.jsonl")) == 2
+    assert len(unreadable_in(out / "_unreadable.jsonl")) == 2

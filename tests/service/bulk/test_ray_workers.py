@@ -43,7 +43,7 @@ def _processes_of(directory: Path) -> list[psutil.Process]:
 def same(out: Path, other: Path) -> None:
     for one, another in zip(found_in(out), found_in(other), strict=True):
         np.testing.assert_array_equal(one, another)
-    assert unreadable_in(out / "unreadable.jsonl") == unreadable_in(other / "unreadable.jsonl")
+    assert unreadable_in(out / "_unreadable.jsonl") == unreadable_in(other / "_unreadable.jsonl")
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 {{/* What the schema cannot say in words: values that contradict each other, or are missing. */}}
 {{- define "vae.refuse" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" .Release.Name) }}
+{{- fail (printf "the release is named %s, but Kubernetes takes no Service of that name: choose one of lower-case letters, digits and hyphens that begins with a letter" (quote .Release.Name)) }}
+{{- end }}
 {{- if not .Values.image.repository }}
 {{- fail "image.repository is not set: push the image that you built of the Dockerfile to a registry, and name it, such as registry.example/vae-service (docs/kubernetes.md)" }}
 {{- end }}
@@ -46,6 +49,35 @@
 {{- fail (printf "extraEnv: %s has value and valueFrom: leave one of them out" .name) }}
 {{- end }}
 {{- $names = append $names .name }}
+{{- end }}
+{{- if and .Values.serviceMonitor.enabled (eq (toString .Values.settings.VAE_METRICS) "false") }}
+{{- fail "serviceMonitor.enabled is true, but settings.VAE_METRICS is false, so there is nothing to scrape: set one of them to the other's value" }}
+{{- end }}
+{{- $requests := .Values.resources.requests | default dict }}
+{{- $limits := .Values.resources.limits | default dict }}
+{{- range $where, $amounts := dict "requests" $requests "limits" $limits }}
+{{- if hasKey $amounts "nvidia.com/gpu" }}
+{{- fail (printf "resources.%s has nvidia.com/gpu, but the chart sets it from gpu.count, as it sets VAE_DEVICE: remove it, and set gpu.count" $where) }}
+{{- end }}
+{{- end }}
+{{- range $name, $request := $requests }}
+{{- with get $limits $name }}
+{{- if gt (include "vae.amount" $request | float64) (include "vae.amount" . | float64) }}
+{{- fail (printf "resources.requests.%s (%s) is larger than resources.limits.%s (%s): Kubernetes takes no such pod, so set both" $name (include "vae.value" $request) $name (include "vae.value" .)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $name, $size := dict "store.sqlite.size" .Values.store.sqlite.size "models.image.size" .Values.models.image.size }}
+{{- if not (include "vae.amount" $size | float64) }}
+{{- fail (printf "%s is %s: a volume needs room, such as 10Gi" $name (include "vae.value" $size)) }}
+{{- end }}
+{{- end }}
+{{- range $name, $peers := dict "networkPolicy.callers" .Values.networkPolicy.callers "store.postgres.peers" .Values.store.postgres.peers }}
+{{- range $peers }}
+{{- if and .ipBlock (or (hasKey . "podSelector") (hasKey . "namespaceSelector")) }}
+{{- fail (printf "%s has a peer with ipBlock and a selector, which Kubernetes refuses: write two peers" $name) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 
