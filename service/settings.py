@@ -175,7 +175,7 @@ class Settings(BaseSettings):
         "latents.db", min_length=1, description="where latents are stored: path of a sqlite file, or postgresql://..."
     )
     store_reads: str = Field(
-        "", description="postgresql://... of a streaming replica of the store's database, which answers reads of items"
+        "", description="postgresql://... of a streaming replica of the database of store, which answers reads of items"
     )
     store_file: Path | None = Field(
         None, description="file with the value of store, such as a mounted secret with a password; it wins over store"

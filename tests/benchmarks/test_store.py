@@ -31,7 +31,7 @@ async def test_the_table(server: Postgres, capsys: pytest.CaptureFixture[str]) -
     await benchmark.run(address, options)
     await benchmark.run(address, Namespace(**{**vars(options), "ranges": True}))  # measures what is there
     printed = capsys.readouterr().out
-    assert "making an index over the numbers of the key 'size'" in printed
+    assert "making the index of the numbers at the key 'size'" in printed
     rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("|")]
     assert len(rows) == 2 * (2 + len([*benchmark.cases(make_items(ROWS))]))
     assert all(float(row[2]) >= 0.9 for row in rows if len(row) == 5 and row[1] == "3"), printed

@@ -21,7 +21,7 @@ CHECKSUM = re.compile(r"\b[0-9a-f]{64}\b")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serving("--models", "mnist", "--admin", "true") as running:
+    with serving("--admin", "true") as running:
         yield running
 
 

@@ -59,7 +59,7 @@ class Cluster:
         found = []
         for process in psutil.Process(self.process.pid).children(recursive=True):
             try:
-                if process.cmdline()[:1] == [REPLICA]:
+                if "".join(process.cmdline()[:1]).startswith(REPLICA):  # with the name of the method that it runs
                     found.append(process)
             except psutil.NoSuchProcess:
                 continue

@@ -27,7 +27,7 @@ def items(labels: list[int] | None = None, **factors: list[int]) -> Items:
 def test_values_are_those_of_training_in_the_order_of_their_numbers() -> None:
     condition, lines = find_condition("label", items([7, 3, 3, -1]), None, "some")
     assert (condition.key, condition.values, condition.counts) == ("label", ("-1", "3", "7"), (1, 2, 1))
-    assert lines == ["condition: label, 3 values in training: -1 1, 3 2, 7 1"]
+    assert lines == ["condition: label, 3 values in training: -1 (1), 3 (2), 7 (1)"]
     told = conditioned(items([3, 7, 7]), condition, None, "test", "some")
     assert told.condition is not None
     assert told.condition.tolist() == [1, 2, 2]
@@ -78,7 +78,7 @@ def test_a_run_records_the_condition_and_fits_a_prior_for_all_labels(run: Path) 
     assert condition is not None
     assert (condition.key, condition.values, sum(condition.counts)) == ("label", tuple("0123456789"), 219)
     assert saved.manifest.data["training"]["condition"] == "label"
-    assert any(line.startswith("condition: label, 10 values in training: 0 16,") for line in saved.manifest.data["summary"])
+    assert any(line.startswith("condition: label, 10 values in training: 0 (16),") for line in saved.manifest.data["summary"])
     prior = read_prior(run, saved.digest, 2)
     assert prior is None or prior.labels is None
 
