@@ -50,9 +50,9 @@ wheel: $(SERVING)
 	rm -rf build
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
-# Files of tests go to so many processes, each of which takes about 1 GB. Three keep two cores busy, since tests often wait for
-# servers and browsers. The files begin in the order of tests/conftest.py, not in that of their number of tests.
-TEST_PROCESSES ?= 3
+# Files of tests go to so many processes, each of which takes about 1 GB. They begin in the order of tests/conftest.py, not in
+# that of their number of tests.
+TEST_PROCESSES ?= 2
 
 test: $(TESTING)
 	@{ command -v chromium || command -v google-chrome; } >/dev/null || echo "No browser: the tests of /explore and /docs skip; apt-get install chromium"

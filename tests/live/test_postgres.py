@@ -47,7 +47,7 @@ def held(database: str, **variables: str) -> Iterator[tuple[Server, httpx.Client
 def test_a_lock_that_nobody_releases(database: str, workers: str) -> None:
     with held(database, VAE_WORKERS=workers) as (server, client, _), ThreadPoolExecutor(20) as callers:
         ends = [callers.submit(_answer, f"{server.url}/collections/stuck/items", BODY) for _ in range(20)]
-        late = client.post("/collections/stuck/items?timeout_ms=300", content=BODY)
+        late = client.post("/collections/stuck/items?timeout_ms=2000", content=BODY)  # time enough to get to the lock
         problem(late, 504, "deadline_exceeded", "may or may not have been")
         assert client.post("/collections/other/items", content=BODY).status_code == 200
         assert client.post("/collections/stuck/search", content=QUERY).status_code == 200
