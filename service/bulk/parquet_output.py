@@ -90,12 +90,13 @@ class ParquetOutput:
                 raise LoadError(
                     f"{self._directory} has files of something else, such as {min(others)}; choose a new directory"
                 )
-            self._record(finished=False)
         for part in range(-(-self._count // self._rows)):
             if (path := self._path(part)).exists():
                 self._read(path, self._size(part))
             else:
                 self._missing.append(part)
+        if self._missing:  # Somebody may have deleted parts of a load that was finished.
+            self._record(finished=False)
 
     def _read(self, path: Path, size: int) -> None:
         """Count the items of a part that is there. Raises LoadError."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+from errno import ENOSPC
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.files.directory_lock import locked
+from service.bulk.parquet_output import ParquetOutput
 from service.store_command import main
 from tests.service.bulk.pictures import files, found_in, unreadable_in, write_folder
 
@@ -74,6 +76,22 @@ def test_a_part_that_is_missing_is_made_again(setting: Path, capsys: pytest.Capt
         "7/00007.png": "part-000001.parquet", "0/00040.png": "part-000000.parquet"
     }  # fmt: skip
     assert len(pq.read_table(out)) == 128  # other programs read the directory as one data set
+
+
+def test_a_load_of_which_a_part_was_deleted_is_not_finished(setting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, out = write_folder(setting / "pictures", files(COUNT)), setting / "out"
+    assert load(out, folder) == 0
+    (out / "part-000001.parquet").unlink()
+
+    async def full(*_: object) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ParquetOutput, "write", full)
+        assert load(out, folder) == 1
+    assert not json.loads((out / "_load.json").read_bytes())["finished"]
+    assert load(out, folder) == 0
+    assert json.loads((out / "_load.json").read_bytes())["finished"]
 
 
 @pytest.mark.parametrize(
