@@ -95,7 +95,8 @@ def test_items_without_a_density_have_frames_and_a_sentence(page: Page, watched:
     with httpx.Client(base_url=service.url) as client:
         client.put("/collections/alike", json={"model": "mnist"}).raise_for_status()
         client.post("/collections/alike/items", json={"items": items}).raise_for_status()
-    page.goto("/explore#model=mnist&collection=alike&steps=5&graph=1")
+    with page.expect_response(lambda answer: answer.status == 422 and answer.request.method == "POST"):
+        page.goto("/explore#model=mnist&collection=alike&steps=5&graph=1")
     expect(page.get_by_test_id("path-hint")).to_contain_text("no line below the strips: the bandwidth (auto) is 0")
     for method in ("linear", "slerp", "matched", "graph"):
         frame(page, method, 4).wait_for()
