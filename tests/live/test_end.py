@@ -136,7 +136,7 @@ def test_a_worker_that_crashes_or_stands_still_is_replaced(pair: Server, sent: s
     psutil.Process(victim).send_signal(sent)
     pair.poll(lambda: len(now := workers(pair)) == 2 and victim not in now)
     assert before - {victim} < workers(pair)
-    assert str(victim) in pair.log
+    pair.poll(lambda: str(victim) in pair.log)
     pair.wait_until_ready()
 
 
