@@ -8,17 +8,15 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from benchmarks import bystanders, load, report
-from benchmarks.bystanders import Bystanders
-from benchmarks.load import LoadError, Request, Result
+from benchmarks.load import LoadError, Request
 from benchmarks.process import Running, StartError, free_port, running
+from benchmarks.search import Sample, measure
 from benchmarks.service import READY
 from benchmarks.workload import MODEL, sample_request, traffic
 from models.train.flag_types import whole
 
-WARM_UP_SECONDS = 1
 SETTINGS = {"VAE_ACCESS_LOG": "false", "VAE_DEVICE": "cpu", "VAE_MODELS": MODEL, "VAE_THREADS": "1"}
 HAPROXY = ("RAY_SERVE_ENABLE_HA_PROXY=1", "RAY_SERVE_ENABLE_DIRECT_INGRESS=1")
 ONE_WORKER = "service, 1 worker"
@@ -33,15 +31,6 @@ COLUMNS = (
     "CPU µs a request",
     "errors",
 )
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One measurement."""
-
-    result: Result
-    cpu: float  # seconds of CPU time per request
-    others: float  # cores used by other processes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,17 +74,9 @@ def measure_all(servers: Mapping[str, Running], options: argparse.Namespace) -> 
     found: dict[tuple[str, str], list[Sample]] = {(name, server): [] for name in requests for server in servers}
     for turn in range(1, options.rounds + 1):
         for (name, server), runs in found.items():
-            runs.append(measure(servers[server], requests[name], options))
+            runs.append(measure(servers[server], requests[name], options.connections, options.seconds))
             report.progress(f"round {turn}, {name}, {server}: {runs[-1].result.requests_per_second:.0f} requests/s")
     return found
-
-
-def measure(server: Running, requests: Sequence[Request], options: argparse.Namespace) -> Sample:
-    """Measure once. Raises LoadError."""
-    load.run(server.url, requests, options.connections, WARM_UP_SECONDS)
-    others, before = Bystanders(server.pid), server.cpu()
-    result = load.run(server.url, requests, options.connections, options.seconds)
-    return Sample(result, (server.cpu().total - before.total) / max(1, result.requests), others.cores())
 
 
 def rows(samples: Mapping[tuple[str, str], Sequence[Sample]], connections: int) -> Iterator[list[str]]:
