@@ -253,7 +253,7 @@ class Settings(BaseSettings):
         if self.max_queue_rows < max(self.max_batch, self.max_rows):
             raise ValueError(
                 f"max_queue_rows ({self.max_queue_rows}) must be at least max_batch ({self.max_batch}) and max_rows "
-                f"({self.max_rows})"
+                f"({self.max_rows}): raise it, or lower these"
             )
         if self.max_bodies_bytes < self.max_body_bytes:
             raise ValueError(
