@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(_group(parser, "run"))
     data = parser.add_argument_group("data")
     _add_data(_adder(data))
-    add_data_flags(data)
+    add_data_flags(data, writes_pack=True)
     _add_model(_group(parser, "model"))
     _add_objective(_group(parser, "objective (what training optimises)"))
     _add_training(_group(parser, "training"))
@@ -215,8 +215,8 @@ class _Preset(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def add_data_flags(parser: argparse._ActionsContainer) -> None:
-    """Add the flags of data that training and evaluation share."""
+def add_data_flags(parser: argparse._ActionsContainer, writes_pack: bool = False) -> None:
+    """Add the flags of data that training and evaluation share. `writes_pack`: whether the file of --pack is made."""
     parser.add_argument(
         "--data-dir", type=Path, default=default_data_dir(), metavar="DIR",
         help="directory of data sets (default: $VAE_DATA_DIR, else data)",
@@ -224,7 +224,9 @@ def add_data_flags(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--pack", type=file_name, metavar="FILE",
         help="for data larger than the memory: prepare the pictures of folder:PATH or npz:PATH, write them into FILE unless "
-        "it is there, and read them from it; the weights are the same",
+        "it is there, and read them from it; the weights are the same"
+        if writes_pack
+        else "read the pictures from the file that models.train --pack has written",
     )  # fmt: skip
     parser.add_argument("--mirror", metavar="URL", help="download data sets from this URL instead of the official mirrors")
 

@@ -32,8 +32,6 @@ from service.store.postgres.work import find
 LEAST_ITEMS, LEAST_SHARE = 1000, 0.005
 # The most indexes that a collection may have for values: each is a little work for every item that is added.
 MOST_PARTS = 200
-# The most keys of one command.
-MOST_KEYS = 8
 
 
 @dataclass(frozen=True, slots=True)

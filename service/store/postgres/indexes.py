@@ -20,6 +20,8 @@ from service.store.postgres.filters import canonical, ordered, pgvector_where, p
 from service.store.postgres.schema import PgConnection, table
 
 CLASSES = {"l2": "l2_ops", "cosine": "cosine_ops", "w2": "l2_ops"}
+# So many characters of a value are in a message.
+SHOWN = 80
 # The most dimensions that an HNSW index supports, by the type of its numbers.
 MAX_INDEXED = {"vector": 2000, "halfvec": 4000}
 # The largest number of a halfvec.
@@ -55,7 +57,10 @@ class Graph:
     @property
     def label(self) -> str:
         """What its items have in common, for people."""
-        return "anything" if self.part is None else f"{self.part.key} = {json.dumps(self.part.value, ensure_ascii=False)}"
+        if self.part is None:
+            return "anything"
+        value = json.dumps(self.part.value, ensure_ascii=False)
+        return f"{self.part.key} = {value if len(value) <= SHOWN else value[:SHOWN] + '...'}"
 
     @property
     def type(self) -> str:
