@@ -36,7 +36,7 @@ async def test_it_starts_serves_and_ends_without_a_thread_left(weights: Path) ->
     before = set(threading.enumerate())
     failed: list[bool] = []
     app = create_app(settings(weights), on_failed_start=lambda: failed.append(True))
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # threads of earlier tests may still be ending
     async with app.router.lifespan_context(app):
         await asyncio.wait_for(app.state.started.wait(), 30)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:

@@ -199,6 +199,7 @@ def test_tf32_is_refused_on_the_cpu() -> None:
 
 
 async def test_a_device_computes_on_as_many_threads_as_it_was_told() -> None:
+    earlier = set(threading.enumerate())
     before = torch.get_num_threads()
     device = Device("cpu", threads=before + 1)
     assert torch.get_num_threads() == before
@@ -207,9 +208,10 @@ async def test_a_device_computes_on_as_many_threads_as_it_was_told() -> None:
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
-    assert "device" in [thread.name for thread in threading.enumerate()]
+    (thread,) = set(threading.enumerate()) - earlier
+    assert thread.name == "device"
     await device.close()
-    assert "device" not in [thread.name for thread in threading.enumerate()]
+    assert not thread.is_alive()
 
 
 def test_auto_takes_the_gpu_where_there_is_one() -> None:
