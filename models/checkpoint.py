@@ -204,7 +204,8 @@ def _build(kind: Callable[..., T], raw: object, key: str) -> T:
 
 def _weights(vae: VAE) -> bytes:
     # The metadata has the configuration too, so that files of two different saves are never mistaken for a pair.
-    return to_bytes(vae.state_dict(), {"model": _model_json(vae.config)})
+    # "format" tells other programs that read safetensors files, such as transformers, that the tensors are torch's.
+    return to_bytes(vae.state_dict(), {"format": "pt", "model": _model_json(vae.config)})
 
 
 def _read_weights(path: Path, expected: VAE) -> TensorFile:

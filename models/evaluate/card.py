@@ -9,6 +9,7 @@ from models.checkpoint import Manifest
 from models.condition import described
 from models.evaluate import agreement, densities, information, neighbors, unusual
 from models.evaluate.commands import evaluate_command, train_commands
+from models.evaluate.front_matter import front_matter
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.kinds import measuring_for
 from models.evaluate.sample_quality import KEY, sample_rows
@@ -100,9 +101,10 @@ def card(
     """Return the card as Markdown; `calibration` is the record of one, if there is one."""
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
     measuring = measuring_for(kind := kind_of(model.kind))
+    name = directory.name or directory.resolve().name  # "." has no name of its own
     remarks = [*map(kind.worded, densities.remarks(metrics)), *agreement.lines(metrics, kind), *_left_out(protocol)]
     if neighbors.KEY in metrics:  # which has this number, too
-        metrics = {name: value for name, value in metrics.items() if name != "knn_accuracy"}
+        metrics = {key: value for key, value in metrics.items() if key != "knn_accuracy"}
     rows = [
         *densities.nats_rows(metrics, names),
         ("KL(posterior, prior)", f"{metrics['kl']:.2f}"),
@@ -114,13 +116,14 @@ def card(
         rows.append(("KL(posterior, N(0, I)) of 99.8 % of the pictures", f"{nats['low']:.2f} to {nats['high']:.2f}"))
     if "knn_accuracy" in metrics:
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
-    rows += [(neighbors.named(name), f"{100 * share:.2f} %") for name, share in metrics.get(neighbors.KEY, {}).items()]
+    rows += [(neighbors.named(key), f"{100 * share:.2f} %") for key, share in metrics.get(neighbors.KEY, {}).items()]
     rows += [(what, kind.worded(value)) for what, value in information.card_rows(metrics)]
     rows += [*_prior_rows(metrics, names), *_factor_rows(metrics)]
     rows += _sample_rows(metrics, model.prior)
     rows += [(what, value) for what, value, _ in measuring.rows(metrics)]
     lines = [
-        f"# {directory.name}",
+        *front_matter(name, manifest, metrics),
+        f"# {name}",
         "",
         *(line for words in description(manifest) for line in (words, "")),
         "## Data",
@@ -144,11 +147,11 @@ def card(
         *(f"| {kind.worded(what)} | {value} |" for what, value in rows),
         "",
         *_table(measuring.table(metrics)),
-        *(line for words in remarks for line in (words, "")),
+        *(line for remark in remarks for line in (remark, "")),
         f"Active units: {protocol['active_units']}."
         + "".join(
-            f" {name}: {protocol[key]}."
-            for key, name in {**EXPLAINED, **measuring.explained}.items()
+            f" {words}: {protocol[key]}."
+            for key, words in {**EXPLAINED, **measuring.explained}.items()
             if key in metrics and key in protocol
         ),
         "",
