@@ -14,6 +14,7 @@ SCRIPTS = {
     "vae-store": "service.store",
     "vae-train": "models.train",
     "vae-evaluate": "models.evaluate",
+    "vae-export": "models.export",
 }
 
 
