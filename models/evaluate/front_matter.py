@@ -39,12 +39,16 @@ OTHER_TASK = "feature-extraction"
 
 
 class Metric(NamedTuple):
-    """One number: the hub's identifier, what it is in words, its value, and the decimals to write."""
+    """One number: the hub's identifier, what it is in words, its value, and the decimals to write.
+
+    `samples`: the number of importance samples of a bound, 0 for other numbers.
+    """
 
     type: str
     name: str
     value: float
     decimals: int
+    samples: int = 0
 
 
 def front_matter(name: str, manifest: Manifest, metrics: Mapping[str, Any]) -> list[str]:
@@ -61,12 +65,20 @@ def front_matter(name: str, manifest: Manifest, metrics: Mapping[str, Any]) -> l
         **({"datasets": [source.id]} if data in DATA_SETS else {}),
     }
     numbers = [
-        {"type": one.type, "name": one.name, "value": Literal(f"{one.value:.{one.decimals}f}")}
+        {
+            "type": one.type,
+            "name": one.name,
+            "value": Literal(f"{one.value:.{one.decimals}f}"),
+            **({"args": {"importance_samples": Literal(one.samples)}} if one.samples else {}),
+        }
         for one in measured(manifest, metrics)
         if math.isfinite(one.value)
     ]
     if numbers:  # The hub refuses results without any.
-        measured_on = {"name": source.name, "type": source.id, "split": "test"}
+        protocol = metrics["protocol"]
+        split = f"test[:{protocol['limit']}]" if "limit" in protocol else "test"
+        args = {"values": protocol["pixels"], "seed": Literal(protocol["seed"])}
+        measured_on = {"name": source.name, "type": source.id, "split": split, "args": args}
         result = {"task": {"type": task}, "dataset": measured_on, "metrics": numbers}
         found["model-index"] = [{"name": name, "results": [result]}]
     return ["---", *yaml_lines(found), "---", ""]
@@ -75,16 +87,21 @@ def front_matter(name: str, manifest: Manifest, metrics: Mapping[str, Any]) -> l
 def measured(manifest: Manifest, metrics: Mapping[str, Any]) -> list[Metric]:
     """Return the numbers of a model of any kind that the hub is told."""
     kind, names = kind_of(manifest.model.kind), headings(manifest, metrics)
-    prior = metrics.get("aggregate_prior")
+    prior, samples = metrics.get("aggregate_prior"), metrics["protocol"]["iwae_samples"]
+    bounds = ("bits_per_dimension", "aggregate_prior_bits_per_dimension")
     found = []
     if densities.is_density(metrics):
         of = metrics["densities"]
-        found += [Metric(key, name, of[key], digits) for key, (name, digits) in densities.ROWS.items() if key in of]
+        found += [
+            Metric(key, name, of[key], digits, samples if key in bounds else 0)
+            for key, (name, digits) in densities.ROWS.items()
+            if key in of
+        ]
     else:
-        found.append(Metric("iwae_nll", f"{densities.bound_name(metrics, names)}, nats", metrics["iwae_nll"], 2))
+        found.append(Metric("iwae_nll", f"{densities.bound_name(metrics, names)}, nats", metrics["iwae_nll"], 2, samples))
         if prior:
             name = f"{densities.bound_name(metrics, names, prior)}, nats"
-            found.append(Metric("aggregate_prior_iwae_nll", name, prior["iwae_nll"], 2))
+            found.append(Metric("aggregate_prior_iwae_nll", name, prior["iwae_nll"], 2, samples))
         found.append(Metric("elbo", "ELBO, nats", metrics["elbo"], 2))
     found += [
         Metric("kl", "KL(posterior, prior), nats", metrics["kl"], 2),

@@ -21,7 +21,8 @@ SHIPPED = Path(models.__file__).parent / "weights"
 NAMES = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
 LICENSES = {"mnist": "cc-by-sa-3.0", "fashion-mnist": "mit", "omniglot-strokes": "mit", "lpc-sprites": "cc-by-sa-3.0"}
 METRICS: dict[str, Any] = {
-    "elbo": -90.125, "kl": 24.625, "iwae_nll": 86.7649, "ess_mean": 31.25, "active_units": 17, "protocol": {}
+    "elbo": -90.125, "kl": 24.625, "iwae_nll": 86.7649, "ess_mean": 31.25, "active_units": 17,
+    "protocol": {"pixels": "0/1, each drawn once", "iwae_samples": 500, "seed": 7},
 }  # fmt: skip
 
 
@@ -94,6 +95,16 @@ def test_numbers_that_are_none_are_left_out() -> None:
     assert {one.metric_type for one in data.eval_results} == {"iwae_nll", "kl", "active_units"}
     broken = dict.fromkeys(("elbo", "kl", "iwae_nll", "active_units"), float("inf"))
     assert data_of(front_matter("mine", manifest, METRICS | broken)).get("model-index") is None
+
+
+def test_the_protocol_stands_beside_the_numbers() -> None:
+    manifest = Manifest(VAEConfig((1, 28, 28), 20, "mlp", {"hidden": [4]}), Preprocessing(1, 28, 28), {"name": "mnist"})
+    protocol = METRICS["protocol"] | {"limit": 500}
+    found = results(data_of(front_matter("mine", manifest, METRICS | {"protocol": protocol})))
+    bound = found["importance-weighted negative log-likelihood, nats"]
+    assert bound.metric_args == {"importance_samples": 500}
+    assert (bound.dataset_split, bound.dataset_args) == ("test[:500]", {"values": "0/1, each drawn once", "seed": 7})
+    assert found["ELBO, nats"].metric_args is None
 
 
 def test_a_card_in_the_current_directory_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
