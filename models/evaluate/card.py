@@ -102,6 +102,7 @@ def card(
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
     measuring = measuring_for(kind := kind_of(model.kind))
     name = directory.name or directory.resolve().name  # "." has no name of its own
+    commands = train_commands(directory, manifest.data)
     remarks = [*map(kind.worded, densities.remarks(metrics)), *agreement.lines(metrics, kind), *_left_out(protocol)]
     if neighbors.KEY in metrics:  # which has this number, too
         metrics = {key: value for key, value in metrics.items() if key != "knn_accuracy"}
@@ -131,10 +132,10 @@ def card(
         SOURCES.get(manifest.data.get("name", ""), f"`{manifest.data.get('name')}`"),
         "",
         *_choices(manifest.data.get("choices"), kind),
-        "## Trained and measured by",
+        f"## {'Trained and measured' if commands else 'Measured'} by",
         "",
         "```sh",
-        *(f".venv/bin/{command}" for command in train_commands(directory, manifest.data)),
+        *(f".venv/bin/{command}" for command in commands),
         f".venv/bin/{evaluate_command(directory, metrics)}",
         "```",
         "",
@@ -178,6 +179,8 @@ def description(manifest: Manifest) -> list[str]:
     ]
     if model.condition:
         found.append(described(model.condition, kind.noun))
+    if isinstance(origin := data.get("converted_from"), dict):
+        found.append(f"Converted from a {origin.get('name')} of {origin.get('software')}.")
     if data.get("preset") in PRESETS:
         preset = PRESETS[data["preset"]]
         found.append(f"Preset {data['preset']}: {preset.what}. Source: {preset.source}.")
