@@ -15,6 +15,7 @@ SCRIPTS = {
     "vae-train": "models.train",
     "vae-evaluate": "models.evaluate",
     "vae-export": "models.export",
+    "vae-convert": "models.convert",
 }
 
 
