@@ -9,7 +9,7 @@ from models.checkpoint import Manifest
 from models.condition import described
 from models.evaluate import agreement, densities, information, neighbors, unusual
 from models.evaluate.commands import evaluate_command, train_commands
-from models.evaluate.front_matter import front_matter
+from models.evaluate.front_matter import front_matter, own_license
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.kinds import measuring_for
 from models.evaluate.sample_quality import KEY, sample_rows
@@ -87,8 +87,9 @@ def write_card(
     calibration: Mapping[str, Any] | None = None,
 ) -> None:
     """Write README.md beside the weights; `calibration` is the record of one, if there is one. Raises OSError."""
-    text = card(directory, manifest, metrics, [path.name for path in pictures], calibration)
-    write_atomically(directory / "README.md", text.encode(), durable=False)
+    path = directory / "README.md"
+    text = card(directory, manifest, metrics, [picture.name for picture in pictures], calibration, own_license(path))
+    write_atomically(path, text.encode(), durable=False)
 
 
 def card(
@@ -97,8 +98,9 @@ def card(
     metrics: dict[str, Any],
     pictures: Sequence[str],
     calibration: Mapping[str, Any] | None = None,
+    own: str | None = None,
 ) -> str:
-    """Return the card as Markdown; `calibration` is the record of one, if there is one."""
+    """Return the card as Markdown; `calibration` is the record of one, if there is one, `own` the licence of own data."""
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
     measuring = measuring_for(kind := kind_of(model.kind))
     name = directory.name or directory.resolve().name  # "." has no name of its own
@@ -123,7 +125,7 @@ def card(
     rows += _sample_rows(metrics, model.prior)
     rows += [(what, value) for what, value, _ in measuring.rows(metrics)]
     lines = [
-        *front_matter(name, manifest, metrics),
+        *front_matter(name, manifest, metrics, own),
         f"# {name}",
         "",
         *(line for words in description(manifest) for line in (words, "")),

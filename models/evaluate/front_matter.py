@@ -1,10 +1,12 @@
 """The YAML in front of a model's card, as the Hugging Face hub reads it: licence, data sets, and the measured numbers.
 
-The numbers are those of the card below it, rounded as there. Knows nothing of files.
+The numbers are those of the card below it, rounded as there.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from models.checkpoint import Manifest
@@ -13,9 +15,12 @@ from models.evaluate.headings import headings
 from models.evaluate.sample_quality import KEY as SAMPLES
 from models.evaluate.sequences import KEY as SEQUENCES
 from models.evaluate.table import KEY as TABLE
+from models.files.regular_file import open_regular
 from models.kinds import kind_of
 
 LIBRARY = "vae-service"
+UNKNOWN = "unknown"  # one of the hub's identifiers of licences
+MAX_HEAD = 1 << 16  # bytes of a card in which its front matter is looked for
 
 
 class DataSet(NamedTuple):
@@ -51,10 +56,27 @@ class Metric(NamedTuple):
     samples: int = 0
 
 
-def front_matter(name: str, manifest: Manifest, metrics: Mapping[str, Any]) -> list[str]:
-    """Return the lines of the front matter of the model `name`, with the lines of three dashes around it."""
+def own_license(card: Path) -> str | None:
+    """Return the licence that the user has written into the card of a model of their own data, None without one.
+
+    Raises OSError if the card is no regular file.
+    """
+    try:
+        with open_regular(card) as file:
+            head = file.read(MAX_HEAD).decode(errors="replace").partition("\n---\n")[0]
+    except FileNotFoundError:
+        return None
+    found = re.match(r"---\nlicense: ([\w.-]+)\n", head)
+    return found[1] if found and "\ndatasets:" not in head else None
+
+
+def front_matter(name: str, manifest: Manifest, metrics: Mapping[str, Any], own: str | None = None) -> list[str]:
+    """Return the lines of the front matter of the model `name`, with the lines of three dashes around it.
+
+    `own` is the licence of a model of other data than those that have a name here; without it, it is unknown.
+    """
     model, data = manifest.model, str(manifest.data.get("name", ""))
-    source = DATA_SETS.get(data) or DataSet(data or "not recorded", "own", "unknown")
+    source = DATA_SETS.get(data) or DataSet(data or "not recorded", "own", own or UNKNOWN)
     task = TASKS.get(model.kind, OTHER_TASK)
     tags = ["vae", "variational-autoencoder", model.kind, *(["conditional"] if model.condition else [])]
     found: dict[str, Any] = {

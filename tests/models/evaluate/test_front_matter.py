@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCard
 
 import models
 from models.checkpoint import Manifest, read
-from models.evaluate.card import card
+from models.evaluate.card import card, write_card
 from models.evaluate.front_matter import front_matter, yaml_lines
 from models.kinds.column import Column
 from models.kinds.table import Columns
@@ -86,6 +86,25 @@ def test_own_data_have_no_licence_of_ours(name: str) -> None:
     data = data_of(front_matter('it\'s: "mine"', Manifest(config, Preprocessing(1, 28, 28), {"name": name}), METRICS))
     assert (data.license, data.get("datasets"), data.model_name) == ("unknown", None, 'it\'s: "mine"')
     assert {one.dataset_name for one in data.eval_results} == {name or "not recorded"}
+
+
+def test_the_licence_that_the_user_wrote_is_kept(tmp_path: Path) -> None:
+    protocol = METRICS["protocol"] | {"unit": "nats", "split": "test", "active_units": "by variance"}
+    numbers = METRICS | {"log_likelihood": -65.5, "iwae_nll_standard_error": 0.25, "protocol": protocol}
+    config, path = VAEConfig((1, 28, 28), 20, "mlp", {"hidden": [4]}), tmp_path / "README.md"
+    own, mnist = (Manifest(config, Preprocessing(1, 28, 28), {"name": name}) for name in ("folder:mine", "mnist"))
+
+    def written(manifest: Manifest) -> str:
+        write_card(tmp_path, manifest, numbers, [])
+        return str(data_of([path.read_text()]).license)
+
+    assert written(own) == "unknown"
+    path.write_text(path.read_text().replace("license: unknown\n", "license: mit\n"))
+    assert [written(own), written(own), written(mnist)] == ["mit", "mit", "cc-by-sa-3.0"]
+    assert written(own) == "unknown", "a licence of other data is not kept"
+    for text in ("# mine\n\n---\nlicense: mit\n---\n", "---\nlicense: a b\n---\n", "", "---\nlicense: mit"):
+        path.write_text(text)
+        assert written(own) == "unknown", text
 
 
 def test_numbers_that_are_none_are_left_out() -> None:
