@@ -39,10 +39,11 @@ def onnx_model(graph: Graph, checkpoint: Checkpoint, name: str) -> tuple[bytes, 
             sizes = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, ["batch", *own.shape[1:]])
             output.type.CopyFrom(sizes)
         content: bytes = model.SerializeToString()
-        session = onnx_runtime().InferenceSession(content, providers=["CPUExecutionProvider"])
+        session = _session(content)
         answers = session.run(None, {key: value.numpy() for key, value in graph.examples.items()})
     except Exception as error:  # exporter and runtime raise many unrelated types
-        raise ExportError(f"ONNX cannot hold the {graph.name} of this model: {error}") from error
+        reason = " ".join(str(error).split())[:500]
+        raise ExportError(f"ONNX cannot hold the {graph.name} of this model; nothing was written: {reason}") from error
     for output, found, own in zip(graph.outputs, answers, wanted, strict=True):
         away = np.abs(found - own) / (1 + np.abs(own))
         if not (away <= TOLERANCE).all():  # NaN fails this comparison too.
@@ -51,6 +52,14 @@ def onnx_model(graph: Graph, checkpoint: Checkpoint, name: str) -> tuple[bytes, 
                 f"{np.nanmax(away, initial=0):.2g}, {TOLERANCE:g} is allowed; nothing was written"
             )
     return content, f"{_listed(session.get_inputs())} -> {_listed(session.get_outputs())}"
+
+
+def _session(content: bytes) -> Any:
+    """Return a session of ONNX Runtime, which does not print the errors that it also raises."""
+    runtime = onnx_runtime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    return runtime.InferenceSession(content, options, ["CPUExecutionProvider"])
 
 
 def _said(checkpoint: Checkpoint, name: str) -> dict[str, str]:

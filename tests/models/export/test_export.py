@@ -125,11 +125,27 @@ def test_without_the_extra_the_message_says_what_to_install(
     [
         (lambda x: (x * (2 if torch.onnx.is_in_onnx_export() else 2.001),), "answer of the odd differs from torch's answers"),
         (lambda x: (x * float("nan"),), "answer of the odd differs"),
-        (lambda x: (torch.special.bessel_j0(x),), "ONNX cannot hold the odd of this model: "),
-        (lambda x: (x + torch.zeros(len(x), 1),), "ONNX cannot hold the odd of this model: "),
+        (lambda x: (torch.special.bessel_j0(x),), "ONNX cannot hold the odd of this model; nothing was written: "),
+        (lambda x: (x + torch.zeros(len(x), 1),), "ONNX cannot hold the odd of this model; nothing was written: "),
     ],
 )
 def test_other_answers_than_torchs_are_never_written(function: Any, words: str, told: Path) -> None:
     x: Tensor = torch.ones(16, 2)
     with pytest.raises(ExportError, match=words):
         onnx_model(Graph("odd", function, {"x": x}, ("answer",)), read(told), "pets")
+
+
+@pytest.mark.parametrize("arch", ["mlp", "conv", "gated", "residual"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "continuous_bernoulli"])
+def test_every_architecture_is_exported_or_refused(
+    arch: str, likelihood: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With another number of items than it was traced with. The mean of a continuous Bernoulli does not fit convolutions."""
+    options = {"mlp": {"hidden": [8]}, "conv": {"channels": [2, 4], "hidden": 8}}.get(arch, {})
+    models.save(tmp_path, VAE(VAEConfig((1, 8, 8), 3, arch, options, likelihood)))
+    refused = likelihood == "continuous_bernoulli" and arch in ("conv", "residual")
+    assert main([str(tmp_path), "--onnx"]) == int(refused)
+    assert (tmp_path / "onnx").exists() != refused
+    error = capfd.readouterr().err
+    assert ("ONNX cannot hold the decoder of this model; nothing was written" in error) == refused
+    assert len(error.splitlines()) == int(refused)
