@@ -141,8 +141,8 @@ def test_every_architecture_is_exported_or_refused(
     arch: str, likelihood: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """With another number of items than it was traced with. The mean of a continuous Bernoulli does not fit convolutions."""
-    options = {"mlp": {"hidden": [8]}, "conv": {"channels": [2, 4], "hidden": 8}}.get(arch, {})
-    models.save(tmp_path, VAE(VAEConfig((1, 8, 8), 3, arch, options, likelihood)))
+    options: dict[str, dict[str, Any]] = {"mlp": {"hidden": [8]}, "conv": {"channels": [2, 4], "hidden": 8}}
+    models.save(tmp_path, VAE(VAEConfig((1, 8, 8), 3, arch, options.get(arch, {}), likelihood)))
     refused = likelihood == "continuous_bernoulli" and arch in ("conv", "residual")
     assert main([str(tmp_path), "--onnx"]) == int(refused)
     assert (tmp_path / "onnx").exists() != refused
