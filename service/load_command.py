@@ -69,8 +69,12 @@ async def _load(
 ) -> None:
     model = worker.model
     sources = _sources(options, model)
+    word = kind_of(model.manifest.model.kind).noun
+    counts, total = Counts(), sum(source.count for source in sources)
+    if not total:
+        raise LoadError(f"there are no {word}s in {listed([shown(path) for path in options.paths])}; nothing was stored")
+    _check_files(options)
     print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
-    counts, total, word = Counts(), sum(source.count for source in sources), kind_of(model.manifest.model.kind).noun
     encoders = _encoders(settings, options, worker, sources)
     size = min(BATCH, worker.pipeline.max_items, max(1, settings.max_queue_rows // 2))
     seconds = TERMINAL_SECONDS if sys.stderr.isatty() else LOG_SECONDS
@@ -78,8 +82,7 @@ async def _load(
         bar = stack.enter_context(tqdm(total=total, unit="item", mininterval=seconds, smoothing=0.02))
         output: Output
         if store is None:
-            ids = [id for source in sources for id in source.ids]
-            output = stack.enter_context(_parquet(options, model, ids, bar, counts))
+            output = stack.enter_context(_parquet(options, worker, sources, bar, counts))
         else:
             collection = there or new_of(options, model)
             if collection.keep == "picture":
@@ -98,20 +101,27 @@ async def _load(
 
 
 def _parquet(
-    options: argparse.Namespace, model: ServedModel, ids: Sequence[str], bar: "tqdm[Any]", counts: Counts
+    options: argparse.Namespace, worker: Worker, sources: Sequence[Source], bar: "tqdm[Any]", counts: Counts
 ) -> AbstractContextManager[Output]:
     """Return the directory that is filled, which is entered. Raises LoadError."""
     from service.bulk.parquet_output import ParquetOutput  # an extra
 
+    model, device = worker.model, worker.device
     about = {
         "model": model.name,
         "digest": model.digest,
         "dim": model.latent_dim,
+        "device": device.torch_device.type,
+        "engine": device.engine,
+        "precision": device.precision,
+        "max_batch": device.limits.max_batch,
         "background": options.background,
         "invert": options.invert,
         "metadata_columns": list(options.metadata_columns),
+        "picture_columns": sorted({source.column for source in sources if source.column is not None}),
         "rows_per_file": options.rows_per_file,
     }
+    ids = [id for source in sources for id in source.ids]
     return ParquetOutput(options.out, ids, about, bar.update, counts).opened()
 
 
