@@ -13,9 +13,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from models.files.atomic_file import check_writable
 from models.kinds import kind_of
 from models.kinds.beside import Beside
-from models.readers.left_out import plural
+from models.readers.left_out import listed, plural
+from models.readers.path_names import expanded, shown
 from models.readers.ranges import pixel_lines
 from service.bulk.collection_output import CollectionOutput
 from service.bulk.encoded import Counts
@@ -27,12 +29,12 @@ from service.inference.catalog import CatalogError
 from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.load_model import check_model, new_of, work_of
-from service.operations.load_sources import LoadError, Source, sources_of
+from service.operations.load_sources import Interrupted, LoadError, Source, sources_of
 from service.operations.parquet_pictures import ParquetColumns
 from service.operations.row_sources import row_sources
 from service.settings import Settings
 from service.store import POSTGRES, LatentStore, opened_store
-from service.store.interface import Collection, StoreError
+from service.store.interface import BadItem, Collection, StoreError
 from service.store.names import check_name
 
 # From so many items on, several processes encode them unless a flag says how many: each takes seconds to start.
@@ -46,6 +48,7 @@ TERMINAL_SECONDS, LOG_SECONDS = 0.1, 10.0
 
 async def load_items(settings: Settings, options: argparse.Namespace) -> None:
     """Do what the command line says. Raises StoreError, OSError."""
+    _check_files(options)
     async with AsyncExitStack() as stack:
         store, there = None, None
         if options.out is None:
@@ -73,7 +76,6 @@ async def _load(
     counts, total = Counts(), sum(source.count for source in sources)
     if not total:
         raise LoadError(f"there are no {word}s in {listed([shown(path) for path in options.paths])}; nothing was stored")
-    _check_files(options)
     print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
     encoders = _encoders(settings, options, worker, sources)
     size = min(BATCH, worker.pipeline.max_items, max(1, settings.max_queue_rows // 2))
@@ -91,13 +93,22 @@ async def _load(
             output = CollectionOutput(store, collection, worker.encode, bar.update, counts, *how)
         try:
             await load(encoders, output, sources, counts, size)
-        except (StoreError, LoadError) as error:
-            done = f"this load had stored {counts.added + counts.replaced:,} of {plural(total, word)}"
-            raise StoreError(f"{error}; {done}, and a load with the same options goes on from there") from error
+        except (StoreError, LoadError, OSError) as error:
+            done = f"{error}; this load had stored {counts.added + counts.replaced:,} of {plural(total, word)}"
+            if not isinstance(error, LoadError | BadItem) or isinstance(error, Interrupted):
+                done += ", and a load with the same options goes on from there"
+            raise StoreError(done) from error
     file = options.unreadable if options.out is None else options.out / UNREADABLE
+    failed: OSError | None = None
     if options.out is None and file is not None:
-        write_unreadable(file, counts.unreadable)
+        try:
+            write_unreadable(file, counts.unreadable)
+        except OSError as error:
+            failed, file = error, None
     _report(counts, total, options, word, file)
+    if failed is not None:
+        raise failed
+    _check_share(counts, total, options, word, file)
 
 
 def _parquet(
@@ -139,6 +150,20 @@ def _sources(options: argparse.Namespace, model: ServedModel) -> list[Source]:
     return row_sources(paths, model.kind, None if beside == Beside() else partial(model.kind.beside, beside=beside))
 
 
+def _check_files(options: argparse.Namespace) -> None:
+    """Raise StoreError or WriteError if the files that are named for writing cannot be, before anything is read."""
+    if options.unreadable is not None:
+        check_writable(options.unreadable)
+    if options.out is None:
+        return
+    for path in map(expanded, options.paths):
+        if path.is_dir() and options.out.resolve().is_relative_to(path.resolve()):
+            raise StoreError(
+                f"--out {shown(options.out)} is in {shown(path)}, which is read: the next load would read what this one "
+                "writes; choose a directory outside of it; nothing was stored"
+            )
+
+
 def _paths(options: argparse.Namespace) -> list[Path]:
     """Return the paths of the command line, such that other machines understand them if they have to."""
     return [path.expanduser().absolute() for path in options.paths] if options.engine else options.paths
@@ -172,7 +197,7 @@ def _shown(address: str) -> str:
 
 
 def _report(counts: Counts, total: int, options: argparse.Namespace, word: str, file: Path | None) -> None:
-    """Print what became of the items, called by a word. Raises StoreError if more were corrupt than allowed, or all."""
+    """Print what became of the items, which are called by a word."""
     bad = len(counts.unreadable)
     shown = bad if file is None else SHOWN
     for one in counts.unreadable[:shown]:
@@ -192,6 +217,11 @@ def _report(counts: Counts, total: int, options: argparse.Namespace, word: str, 
         f"{counts.there:,}, left out {bad:,}" + f" ({named})" * bool(bad),
         flush=True,
     )
+
+
+def _check_share(counts: Counts, total: int, options: argparse.Namespace, word: str, file: Path | None) -> None:
+    """Raise StoreError if more items could not be read than is allowed, or none could."""
+    bad = len(counts.unreadable)
     if bad == total:
         raise StoreError(f"none of the {word}s could be read, so none was added; the first one is {counts.unreadable[0]}")
     if bad > max(1, options.max_corrupt * total):

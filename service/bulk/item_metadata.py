@@ -32,7 +32,7 @@ def _of_one_key(metadata: dict[str, Any]) -> str:
     """Return what is wrong with one of the values that cannot be stored; "" if only all together cannot."""
     for key, value in metadata.items():
         try:
-            metadata_bytes({key: value}, what=f"its metadata {shown(key)[:80]!r}")
+            metadata_bytes({key: value}, what=f"its metadata '{shown(key)[:80]}'")
         except (BadItem, MetadataTooLarge) as error:
             return str(error)
     return ""

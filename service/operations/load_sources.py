@@ -36,6 +36,10 @@ class LoadError(Exception):
     """A path holds no pictures, or holds pictures that cannot be loaded."""
 
 
+class Interrupted(LoadError):
+    """A load ended for a reason that does not lie in what is loaded, so that the same load can go on later."""
+
+
 @dataclass(slots=True)
 class PictureBatch:
     """Pictures to be added, each with an id and metadata: files, rows of a Parquet file that have files, or pixels.
@@ -222,7 +226,7 @@ def _parquet(path: Path, stem: str, columns: ParquetColumns) -> Source:
     ids = found.ids or [_shortened(f"{stem}/{i:06d}") for i in range(found.count)]
     for row, id in enumerate(ids):
         if fault := id_fault(id):
-            raise LoadError(f"{shown(path)}: row {row}: {shown(id[:80])!r} cannot be an id: {fault}; nothing was stored")
+            raise LoadError(f"{shown(path)}: row {row}: '{shown(id[:80])}' cannot be an id: {fault}; nothing was stored")
 
     def batches(size: int) -> Iterator[PictureBatch]:
         for numbers, rows, metadata in found.parts(size):
