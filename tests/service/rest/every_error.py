@@ -6,11 +6,13 @@ from service.engine.errors import Closed, DeadlineExceeded, DeviceLost, DeviceSt
 from service.formats.decoder_processes.fork_server import DecoderUnavailable
 from service.formats.errors import TooBig, TooCostly, Undecodable, Unsupported, Unusable
 from service.formats.forms import TooManyParts
+from service.formats.json_size import TooManyValues
 from service.http import body_memory
 from service.http.access.allowance import ConcurrencyExceeded, RateExceeded
 from service.http.access.keys import MissingScope, NothingHere, Unauthorized
 from service.http.cross_site import OtherSite
-from service.http.endpoint import Encoded, ShuttingDown, Starting, TooLate
+from service.http.content_coding import Encoded
+from service.http.endpoint import ShuttingDown, Starting, TooLate
 from service.http.host_check import UnknownHost
 from service.http.problems import Malformed
 from service.http.receive import BodyTooLarge
@@ -27,7 +29,6 @@ from service.operations.directions import BadSides
 from service.operations.manifold import NoSuchDimension
 from service.operations.score import NoCalibration, NoSuchScore
 from service.operations.traverse import NoKl
-from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.server.errors import HeadTooLarge, SpokeTls, TooManyConnections, TooSlow, TrailersTooLarge
 from service.store import errors as refusals
