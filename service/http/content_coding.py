@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Mapping
 
 from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
 from service.http.body_memory import COUNTED_FROM, BodyShare
 from service.http.problems import HttpError, Malformed
@@ -38,7 +39,7 @@ async def expanded(body: bytes, coding: str, max_bytes: int, share: BodyShare) -
     while not stream.eof:
         try:
             part = stream.decompress(rest, EXPANDED_A_TURN)
-        except isal_zlib.error as error:
+        except IsalError as error:
             raise Corrupt(f"the body is not valid {name} data, as its Content-Encoding {coding} says: {error}") from None
         rest, size = stream.unconsumed_tail, size + len(part)
         if size > max_bytes:
