@@ -59,6 +59,11 @@ MAY_IMPORT = {
     "http": ("service.observe",),
     "server": ("service.http", "service.observe"),
     "explorer": ("service.http",),
+    "open_inference": (
+        *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
+        *("service.inference", "service.store", "service.engine.errors", "service.engine.lane"),
+        *("models.kinds", "models.ink", "models.transparency"),
+    ),
     "rest": (
         *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
         *("service.inference", "service.store", "service.engine.errors", "service.state"),

@@ -5,7 +5,8 @@ import orjson
 from service.http.endpoint import Describe
 from service.http.problems import HttpError, Problem
 
-UNPROCESSABLE, BAD_REQUEST = 422, 400
+# What the REST API answers where the protocol has BAD_REQUEST: the content of tensors is at fault, not the type of the body.
+OF_CONTENT, BAD_REQUEST = (415, 422), 400
 
 
 class BadRequest(HttpError):
@@ -28,11 +29,11 @@ class AdminOff(HttpError):
 
 
 def as_protocol(describe: Describe) -> Describe:
-    """Return what describes errors as clients of the protocol expect them: 400 where the REST API has 422."""
+    """Return what describes errors as clients of the protocol expect them: 400 for whatever is wrong with a tensor."""
 
     def described(error: Exception, request_id: str, trace_id: str) -> Problem:
         found = describe(error, request_id, trace_id)
-        if found.status != UNPROCESSABLE:
+        if isinstance(error, HttpError) or found.status not in OF_CONTENT:
             return found
         body = orjson.loads(found.body) | {"status": BAD_REQUEST, "title": "Bad Request"}
         return found._replace(status=BAD_REQUEST, body=orjson.dumps(body))

@@ -56,5 +56,5 @@ def _explained(catalog: Catalog, name: str) -> str:
         return f"ask {short(name)} for one of its operations: {', '.join(own)}"
     known = [found for found, _, _ in all_names(catalog)]
     near = difflib.get_close_matches(name[:120], known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are, for example, {', '.join(known[:4])}"
-    return f"no model {short(name)} is served; {hint} GET /v2/models lists all"
+    hint = f"did you mean {near[0]}?" if near else f"there are, for example, {', '.join(known[:4])}."
+    return f"no model {short(name)} is served; {hint} GET /v2/models lists all of them"

@@ -51,7 +51,7 @@ def strings(name: str, elements: Sequence[bytes], shape: tuple[int, ...] | None 
 def checked_shape(name: str, datatype: object, shape: object, max_items: int) -> tuple[int, ...]:
     """Return the shape of an input whose first dimension counts items. Raises BadRequest, TooLarge."""
     if datatype not in DATATYPES:
-        raise BadRequest(f"input {name!r}: the datatype must be one of {', '.join(DATATYPES)}, not {short(str(datatype))}")
+        raise BadRequest(f"input {name!r}: the datatype must be one of {', '.join(DATATYPES)}, not {short(datatype)}")
     if not isinstance(shape, list) or not shape or len(shape) > MOST_DIMENSIONS:
         raise BadRequest(f"input {name!r}: the shape must be a list of 1 to {MOST_DIMENSIONS} sizes, not {_shown(shape)}")
     if any(type(size) is not int or size < 0 for size in shape):
@@ -94,7 +94,7 @@ def from_json(name: str, datatype: str, shape: tuple[int, ...], data: object) ->
         allowed = {int, float}
     if kinds - allowed:
         other = next(one for one in flat if type(one) not in allowed)
-        raise BadRequest(f"input {name!r}: data of {datatype} cannot have {json_type(other)}")
+        raise BadRequest(f"input {name!r}: data of {datatype} cannot have {short(other)}")
     if datatype == BYTES:
         return Tensor(name, datatype, shape, NO_NUMBERS, _encoded(name, flat))
     try:
@@ -176,5 +176,5 @@ def _finite(name: str, datatype: str, array: NDArray[Any]) -> NDArray[Any]:
 def _shown(shape: object) -> str:
     if not isinstance(shape, (list, tuple)):
         return json_type(shape)
-    sizes = ", ".join(short(str(size)) for size in shape[:SHOWN])
+    sizes = ", ".join(map(short, shape[:SHOWN]))
     return f"[{sizes}{', ...' if len(shape) > SHOWN else ''}]"
