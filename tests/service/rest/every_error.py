@@ -10,8 +10,8 @@ from service.formats.json_size import TooManyValues
 from service.http import body_memory
 from service.http.access.allowance import ConcurrencyExceeded, RateExceeded
 from service.http.access.keys import MissingScope, NothingHere, Unauthorized
-from service.http.cross_site import OtherSite
 from service.http.content_coding import Encoded
+from service.http.cross_site import OtherSite
 from service.http.endpoint import ShuttingDown, Starting, TooLate
 from service.http.host_check import UnknownHost
 from service.http.problems import Malformed

@@ -1,0 +1,296 @@
+"""Inference over the protocol: the same numbers as those of the REST API, for every way to send and to ask."""
+
+import asyncio
+import gzip
+import io
+import itertools
+import json
+import zlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from PIL import Image
+
+from service.engine.batcher import Batcher
+from tests.service.asgi import Exchange, send
+from tests.service.open_inference.bodies import HEADER, ask, body, infer, outputs
+
+Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
+X = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)
+Z = np.random.default_rng(1).normal(size=(3, 3)).astype(np.float32)
+
+
+def png(pixels: Any) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(out, "PNG")
+    return out.getvalue()
+
+
+def npy(array: Any) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+async def posterior(client: httpx.AsyncClient, x: Any = X) -> Any:
+    """(2, N, D): mu and sigma as the REST API answers them."""
+    answer = await client.post("/encode?format=npy", content=npy(x))
+    return np.load(io.BytesIO(answer.content))
+
+
+@pytest.mark.parametrize("binary", [True, False])
+async def test_encode(client: httpx.AsyncClient, binary: bool) -> None:
+    mu, sigma = await posterior(client)
+    for model in ("grey.encode", "encode", "grey.encode_files"):
+        found = await infer(client, model, {"image": X}, binary)
+        assert list(found) == ["mu", "sigma"]
+        assert np.array_equal(found["mu"], mu)
+        assert np.array_equal(found["sigma"], sigma)
+    asked = [{"name": "sigma", "parameters": {"binary_data": True}}, {"name": "kl"}, {"name": "z"}, {"name": "logvar"}]
+    answer = await ask(client, "encode", {"image": X}, binary, outputs=asked, parameters={"seed": 5}, id="a b")
+    found = outputs(answer)
+    assert list(found) == ["sigma", "kl", "z", "logvar"]
+    rest = (await client.post("/encode?include=kl,z,logvar&seed=5", content=npy(X))).json()
+    for name, values in found.items():
+        assert np.array_equal(values, np.array(rest[name], np.float32)), name
+    head = json.loads(answer.content[: int(answer.headers[HEADER])])
+    assert (head["id"], head["model_name"], head["model_version"]) == ("a b", "encode", "1")
+    assert head["parameters"] == {"seed": 5}
+    assert answer.headers["x-model"].startswith("grey@sha256:")
+    assert "compute;dur=" in answer.headers["server-timing"]
+
+
+async def test_pictures_as_files_and_floats(client: httpx.AsyncClient) -> None:
+    mu, _ = await posterior(client)
+    for model in ("encode", "encode_files"):
+        for files in ([png(one) for one in X],):
+            assert np.array_equal((await infer(client, model, {"image": files}))["mu"], mu)
+        floats = (X.transpose(0, 3, 1, 2) / 255).astype(np.float32)
+        assert np.array_equal(
+            (await infer(client, model, {"image": floats}))["mu"], (await posterior(client, X / np.float32(255)))[0]
+        )
+    colour = np.random.default_rng(2).integers(0, 256, (2, 12, 16, 3), np.uint8)
+    last = await infer(client, "colour.encode", {"image": colour})
+    assert np.array_equal(
+        (await infer(client, "colour.encode", {"image": np.ascontiguousarray(colour.transpose(0, 3, 1, 2))}))["mu"], last["mu"]
+    )
+    one_column = await infer(client, "encode_files", {"image": [png(X[0])]})
+    content, headers = body({"image": [png(X[0])]})
+    shaped = content.replace(b'"shape": [1]', b'"shape": [1, 1]')
+    headers[HEADER] = str(int(headers[HEADER]) + 3)
+    answer = await client.post("/v2/models/encode_files/infer", content=shaped, headers=headers)
+    assert np.array_equal(outputs(answer)["mu"], one_column["mu"])
+
+
+async def test_all_outputs_binary_or_json(client: httpx.AsyncClient) -> None:
+    plain = await ask(client, "encode", {"image": X})
+    assert HEADER not in plain.headers
+    assert plain.headers["content-type"] == "application/json"
+    assert all(len(one["data"]) == 9 for one in plain.json()["outputs"])
+    binary = await ask(client, "encode", {"image": X}, parameters={"binary_data_output": True})
+    assert binary.headers["content-type"] == "application/octet-stream"
+    assert outputs(binary).keys() == {"mu", "sigma"}
+    asked = [{"name": "mu"}, {"name": "sigma", "parameters": {"binary_data": False}}]
+    mixed = await ask(client, "encode", {"image": X}, outputs=asked, parameters={"binary_data_output": True})
+    kinds = ["data" in one for one in json.loads(mixed.content[: int(mixed.headers[HEADER])])["outputs"]]
+    assert kinds == [False, True]
+    assert np.array_equal(outputs(mixed)["sigma"], outputs(plain)["sigma"])
+
+
+async def test_nothing_but_the_data(client: httpx.AsyncClient) -> None:
+    """The raw binary request: the body is the only input, and one item."""
+    mu, _ = await posterior(client)
+    for model, content in (("encode", X[1].tobytes()), ("encode_files", png(X[1]))):
+        answer = await client.post(f"/v2/models/{model}/infer", content=content, headers={HEADER: "0"})
+        assert HEADER in answer.headers
+        assert np.array_equal(outputs(answer)["mu"], mu[1:2])
+    refused = await client.post("/v2/models/encode/infer", content=X.tobytes(), headers={HEADER: "0"})
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("datatype", ["float16", "float32", "float64"])
+async def test_decode(client: httpx.AsyncClient, datatype: str) -> None:
+    z = Z.astype(datatype)
+    means = np.load(io.BytesIO((await client.post("/decode?format=npy&dtype=float32", content=npy(z))).content))
+    pixels = (await infer(client, "decode", {"z": z}))["image"]
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (3, 8, 8, 1)
+    assert np.array_equal(pixels, np.rint(means * 255))
+    assert np.array_equal((await infer(client, "decode", {"z": z}, parameters={"dtype": "FP32"}))["image"], means)
+    drawn = await infer(client, "decode", {"z": z}, parameters={"pixels": "sample", "seed": 3})
+    rest = np.load(io.BytesIO((await client.post("/decode?format=npy&pixels=sample&seed=3", content=npy(z))).content))
+    assert np.array_equal(drawn["image"], rest)
+
+
+async def test_bfloat16(client: httpx.AsyncClient) -> None:
+    upper = (Z.view(np.uint32) >> 16).astype(np.uint16)
+    content, headers = body({"z": upper.view(np.float16)})
+    answer = await client.post("/v2/models/decode/infer", content=content.replace(b"FP16", b"BF16"), headers=headers)
+    same = (upper.astype(np.uint32) << 16).view(np.float32)
+    assert np.array_equal(outputs(answer)["image"], (await infer(client, "decode", {"z": same}))["image"])
+
+
+async def test_sample(client: httpx.AsyncClient) -> None:
+    """Each seed gives what the REST API gives for it alone, whatever the others are."""
+    seeds = np.array([7, 0, 2**53 - 1, 7], np.int64)
+    every: list[dict[str, Any]] = [{}, {"prior": "standard", "temperature": 0.5}, {"label": "cat"}, {"pixels": "sample"}]
+    for more in every:
+        found = await infer(client, "sample", {"seed": seeds}, outputs=[{"name": "image"}, {"name": "z"}], parameters=more)
+        for i, seed in enumerate(seeds.tolist()):
+            rest = await client.get("/sample", params={"seed": seed, "format": "npy", **more})
+            assert np.array_equal(found["image"][i : i + 1], np.load(io.BytesIO(rest.content))), (seed, more)
+    assert np.array_equal(
+        (await infer(client, "sample", {"seed": seeds[:, None]}))["image"],
+        (await infer(client, "sample", {"seed": seeds}))["image"],
+    )
+
+
+async def test_interpolate(client: httpx.AsyncClient) -> None:
+    pairs = np.stack([Z[:2], Z[1:]])
+    found = await infer(
+        client, "interpolate", {"z": pairs}, outputs=[{"name": "image"}, {"name": "z"}], parameters={"steps": 5}
+    )
+    assert found["image"].shape == (2, 5, 8, 8, 1)
+    for i, (start, end) in enumerate(pairs.tolist()):
+        asked = {"start": {"z": start}, "end": {"z": end}, "steps": 5}
+        rest = await client.post("/interpolate?format=npy", json=asked)
+        assert np.array_equal(found["image"][i], np.load(io.BytesIO(rest.content)))
+    alone = await infer(client, "interpolate", {"z": Z}, parameters={"method": "slerp"})
+    assert alone["image"].shape == (8, 8, 8, 1)
+    asked = {"points": [{"z": one} for one in Z.tolist()], "method": "slerp"}
+    assert np.array_equal(
+        alone["image"], np.load(io.BytesIO((await client.post("/interpolate?format=npy", json=asked)).content))
+    )
+
+
+async def test_reconstruct_and_score(client: httpx.AsyncClient) -> None:
+    made = await infer(client, "reconstruct", {"image": X}, parameters={"mode": "sample", "seed": 4})
+    rest = await client.post("/reconstruct?format=npy&mode=sample&seed=4", content=npy(X))
+    assert np.array_equal(made["image"], np.load(io.BytesIO(rest.content)))
+    found = await infer(client, "score", {"image": X})
+    scored = (await client.post("/score", content=npy(X))).json()
+    assert found.keys() == {*scored["scores"], "p_value"}
+    assert np.array_equal(found["knn"], np.array(scored["scores"]["knn"]["value"], np.float32))
+    assert np.array_equal(found["p_value"], np.array(scored["p_value"], np.float32))
+    asked = [{"name": "iwae"}, {"name": "iwae_p_value"}]
+    more = await infer(client, "score", {"image": X}, outputs=asked, parameters={"seed": 2})
+    scored = (await client.post("/score?scores=iwae&seed=2", content=npy(X))).json()["scores"]["iwae"]
+    assert np.array_equal(more["iwae"], np.array(scored["value"], np.float32))
+    assert np.array_equal(more["iwae_p_value"], np.array(scored["p_value"], np.float32))
+
+
+async def test_compression(client: httpx.AsyncClient) -> None:
+    content, headers = body({"image": X}, parameters={"binary_data_output": True})
+    mu, _ = await posterior(client)
+    for sent, answered in itertools.product(("gzip", "deflate", "identity", ""), ("gzip", "deflate", "br, identity")):
+        client.headers["accept-encoding"] = answered
+        own = headers | ({"Content-Encoding": sent} if sent else {})
+        packed = gzip.compress(content) if sent == "gzip" else zlib.compress(content) if sent == "deflate" else content
+        answer = await client.post("/v2/models/encode/infer", content=packed, headers=own)
+        assert answer.headers.get("content-encoding", "br, identity") == answered
+        assert np.array_equal(outputs(answer)["mu"], mu)  # httpx has expanded it
+        for path in ("/v2", "/v2/models/encode", "/v2/health/live", "/v2/models/encode/stats", "/v2/models/none"):
+            assert "content-encoding" not in (await client.get(path)).headers
+
+
+async def test_compressed_bodies_are_bounded(client: httpx.AsyncClient) -> None:
+    """The fixture's application takes bodies of 100,000 bytes."""
+    good, headers = body({"image": X})
+    for coding, compress in (("gzip", gzip.compress), ("deflate", zlib.compress)):
+        own = {**headers, "Content-Encoding": coding}
+        for content, status in (
+            (compress(bytes(50_000_000)), 413),
+            (compress(good)[:-9], 400),
+            (compress(good) + b"more", 400),
+            (b"no such thing at all, whatever it is", 400),
+            (b"", 400),
+        ):
+            answer = await client.post("/v2/models/encode/infer", content=content, headers=own)
+            assert answer.status_code == status, (coding, content[:20])
+            assert isinstance(answer.json()["error"], str)
+    members = gzip.compress(good[:50]) + gzip.compress(good[50:])
+    answer = await client.post("/v2/models/encode/infer", content=members, headers={**headers, "Content-Encoding": "gzip"})
+    assert answer.status_code == 200
+    answer = await client.post("/v2/models/encode/infer", content=good, headers={**headers, "Content-Encoding": "br"})
+    assert answer.status_code == 415
+    answer = await client.post("/encode", content=gzip.compress(png(X[0])), headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 415  # The REST API takes bodies as they are.
+
+
+async def test_the_same_bits_alone_and_in_company(client: httpx.AsyncClient) -> None:
+    alone = await infer(client, "encode", {"image": X[:1]})
+    many = await asyncio.gather(*(infer(client, "encode", {"image": X}) for _ in range(10)))
+    assert all(np.array_equal(one["mu"][:1], alone["mu"]) for one in many)
+
+
+REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
+    ("encode", {"parameters": {"priority": 1}}, 400, "priority"),
+    ("encode", {"parameters": {"priority": 0}}, 200, ""),
+    ("encode", {"parameters": {"timeout": 30_000_000}}, 200, ""),
+    ("encode", {"parameters": {"timeout": -1}}, 400, "timeout must be a whole number"),
+    ("encode", {"parameters": {"timeout": "soon"}}, 400, "timeout must be a whole number"),
+    ("encode", {"parameters": {"sequence_id": 3, "sequence_start": True}}, 400, "sequence_"),
+    ("encode", {"parameters": {"sede": 1}}, 400, "did you mean seed"),
+    ("encode", {"parameters": {"seed": 2**53}}, 400, "seed must be a whole number"),
+    ("encode", {"parameters": {"invert": "perhaps"}}, 400, "invert must be one of"),
+    ("encode", {"parameters": {"label": "7"}}, 400, "unknown parameter 'label'"),
+    ("encode", {"parameters": {"content_type": "np", "headers": {"a": "b"}}}, 200, ""),
+    ("encode", {"parameters": []}, 200, ""),
+    ("encode", {"parameters": 5}, 400, "must be an object"),
+    ("encode", {"id": 5}, 400, "id must be a string"),
+    ("encode", {"outputs": [{"name": "muh"}]}, 400, "did you mean mu?"),
+    ("encode", {"outputs": [{"name": "mu"}, {"name": "mu"}]}, 400, "twice"),
+    ("encode", {"outputs": [{"name": "mu", "parameters": {"classification": 3}}]}, 400, "classification"),
+    ("encode", {"outputs": [{"name": "mu", "parameters": {"shared_memory_region": "r"}}]}, 400, "shared memory"),
+    ("encode", {"outputs": {}}, 400, "outputs must be a list"),
+    ("encode", {"outputs": []}, 200, ""),
+    ("score", {"outputs": [{"name": "iwae"}], "parameters": {"samples": 0}}, 400, "samples must be"),
+    ("encod", {}, 404, "did you mean encode?"),
+    ("grey", {}, 404, "grey.encode"),
+    ("colour.encode", {}, 400, "UINT8 [N, 12, 16, 3]"),
+    ("encode/versions/1", {}, 200, ""),
+    ("encode/versions/2", {}, 404, "no version '2'"),
+]
+
+
+async def test_what_is_asked_for_is_done_or_refused(client: httpx.AsyncClient) -> None:
+    for model, fields, status, words in REFUSED:
+        answer = await ask(client, model, {"image": X}, **fields)
+        assert answer.status_code == status, (model, fields, answer.text)
+        assert status == 200 or words in answer.json()["error"], (model, fields, answer.text)
+
+
+async def test_a_timeout_that_passes(client: httpx.AsyncClient, app: FastAPI, busy: Busy) -> None:
+    async with busy(app.state.service.pipeline.catalog.device._batcher):
+        answer = await ask(client, "encode", {"image": X}, parameters={"timeout": 1})
+    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+    assert (await ask(client, "encode", {"image": X})).status_code == 200
+
+
+async def test_a_full_queue_says_when_to_come_back(client: httpx.AsyncClient, app: FastAPI) -> None:
+    lane = app.state.service.pipeline.catalog.models["grey"].encode
+    with lane.reserve(32), lane.reserve(30):
+        refused = await ask(client, "encode", {"image": X})
+        assert (await ask(client, "encode", {"image": X[:2]})).status_code == 200
+    assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
+    assert refused.headers["retry-after"]
+    assert (await ask(client, "encode", {"image": np.repeat(X, 11, 0)})).status_code == 413
+
+
+async def test_a_client_that_hangs_up(app: FastAPI, client: httpx.AsyncClient, busy: Busy) -> None:
+    content, headers = body({"image": X})
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    lane = app.state.service.pipeline.catalog.models["grey"].encode
+    dropped = lane.stats.dropped_rows
+    async with busy(app.state.service.pipeline.catalog.device._batcher):
+        sent = await send(app, Exchange("POST", "/v2/models/encode/infer", headers=raw, pieces=[content], leaves="waiting"))
+    assert sent.status == 0
+    assert lane.stats.dropped_rows == dropped + 3
+    stats = (await client.get("/v2/models/encode/stats")).json()["model_stats"][0]
+    assert stats["inference_stats"]["fail"]["count"] == 1
+    assert stats["inference_count"] == 0
