@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 from tritonclient.http.auth import BasicAuth
 from tritonclient.utils import InferenceServerException
 
+from service.open_inference.kinds import TENSORS
+from service.open_inference.operations import OPERATIONS
+from tests.documents import OPEN_INFERENCE, blocks
 from tests.live.pictures import Pixels
 from tests.live.server import Server, serving
 
@@ -160,6 +164,22 @@ def test_with_asyncio(server: Server, x: NDArray[np.uint8]) -> None:
                 await client.infer("nothing", [given("image", x)])
 
     asyncio.run(session())
+
+
+def test_the_program_of_the_document(server: Server) -> None:
+    (program,) = blocks("python", OPEN_INFERENCE)
+    names: dict[str, Any] = {}
+    exec(program.replace("localhost:8000", server.url.removeprefix("http://")), names)
+    names["client"].close()
+    assert names["mu"].shape == names["sigma"].shape == (64, 20)
+
+
+def test_the_tables_of_the_document_are_those_of_the_code() -> None:
+    operations, kinds = (
+        re.findall(r"^\| `?(\w+)`? \| (.*) \|$", part, re.MULTILINE) for part in OPEN_INFERENCE.split("What data are")
+    )
+    assert [name for name, _ in operations] == ["operation", *OPERATIONS]
+    assert [re.findall(r"`(\w+)`", cells)[:1] for _, cells in kinds[1:]] == [[one.name] for one in TENSORS.values()]
 
 
 def test_extensions_are_honoured_or_refused(asked: Any, x: NDArray[np.uint8]) -> None:
