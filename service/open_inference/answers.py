@@ -12,6 +12,8 @@ from isal import igzip, isal_zlib
 
 from service.http.call import Answer
 from service.http.header_values import best_coding
+from service.open_inference.classification import largest
+from service.open_inference.request import OutputForm
 from service.open_inference.tensors import Tensor, to_binary, to_json
 
 VERSION = "1"
@@ -33,16 +35,17 @@ def json_answer(value: Any, headers: dict[str, str] | None = None) -> Answer:
 def infer_answer(
     model: str,
     id: str | None,
-    outputs: Sequence[tuple[Tensor, bool]],
+    outputs: Sequence[tuple[Tensor, OutputForm]],
     parameters: Mapping[str, str | int | float | bool],
     accept_encoding: str,
     headers: dict[str, str],
 ) -> Answer:
-    """Return the answer to an inference request. `outputs`: tensors, and whether they are binary."""
+    """Return the answer to an inference request. Raises BadRequest for an output that has no such form."""
     described, binary = [], list[bytes]()
-    for tensor, is_binary in outputs:
+    for output, form in outputs:
+        tensor = largest(output, form.classes) if form.classes else output
         one: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
-        if is_binary:
+        if form.binary:
             binary.append(to_binary(tensor))
             one["parameters"] = {"binary_data_size": len(binary[-1])}
         else:

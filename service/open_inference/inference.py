@@ -17,7 +17,7 @@ from service.open_inference.datatypes import BYTES
 from service.open_inference.errors import BadRequest
 from service.open_inference.operations.operation import Operation, Result
 from service.open_inference.parameters import Parameters
-from service.open_inference.request import HEADER, InferRequest, RawInput, read_request, stated_length
+from service.open_inference.request import HEADER, InferRequest, OutputForm, RawInput, read_request, stated_length
 from service.open_inference.specs import ANY, Spec
 from service.open_inference.statistics import Statistics
 from service.operations.service import Service
@@ -79,11 +79,11 @@ def _raw_input(specs: Sequence[Spec], body: bytes) -> RawInput | None:
     return RawInput(one.name, one.datatype, (1,) if one.datatype == BYTES else (1, *one.shape[1:]))
 
 
-def _wanted(request: InferRequest, model: ServedModel, operation: Operation) -> dict[str, bool]:
-    """Return the outputs of the answer in their order -> whether they are binary. Raises BadRequest."""
+def _wanted(request: InferRequest, model: ServedModel, operation: Operation) -> dict[str, OutputForm]:
+    """Return the outputs of the answer in their order. Raises BadRequest."""
     default = [one.name for one in operation.outputs(model)]
     if not request.outputs:
-        return dict.fromkeys(default, request.binary)
+        return dict.fromkeys(default, OutputForm(request.binary))
     known = [*default, *(one.name for one in operation.on_request(model))]
     for name in request.outputs:
         if name not in known:
@@ -126,11 +126,11 @@ async def _write(
     call: Call,
     name: str,
     request: InferRequest,
-    wanted: dict[str, bool],
+    wanted: dict[str, OutputForm],
     result: Result,
     inference: Inference,
 ) -> Answer:
-    outputs = [(result.outputs[one], binary) for one, binary in wanted.items()]
+    outputs = [(result.outputs[one], form) for one, form in wanted.items()]
     timings = call.timings
     headers = {
         "x-model": inference.model.label,

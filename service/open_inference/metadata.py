@@ -9,6 +9,7 @@ from service.open_inference.operations.operation import Operation
 
 EXTENSIONS = (
     "binary_tensor_data",
+    "classification",
     "model_configuration",
     "model_repository",
     "model_repository(unload_dependents)",

@@ -12,6 +12,7 @@ from service.formats.json_size import check_size
 from service.formats.json_values import json_object
 from service.json_types import json_type
 from service.observe.printable import short
+from service.open_inference.classification import MOST_CLASSES
 from service.open_inference.datatypes import BYTES
 from service.open_inference.errors import BadRequest
 from service.open_inference.parameters import OF_REQUESTS, Parameters
@@ -25,15 +26,23 @@ DAY = 86_400_000_000  # microseconds
 INSTEAD = "send them as binary data (binary_data_size)"
 
 
+@dataclass(frozen=True, slots=True)
+class OutputForm:
+    """How an output is answered. `classes`: 0, or how many of the largest numbers of each item, instead of all of them."""
+
+    binary: bool
+    classes: int = 0
+
+
 @dataclass(slots=True)
 class InferRequest:
-    """A request. `outputs`: names in the order of the answer -> whether they are binary; empty: the default outputs."""
+    """A request. `outputs`: those that it names, in the order of the answer; empty: the default outputs."""
 
     id: str | None
     parameters: Parameters
     inputs: dict[str, Tensor]
-    outputs: dict[str, bool] = field(default_factory=dict)
-    binary: bool = False  # outputs that the request does not name
+    outputs: dict[str, OutputForm] = field(default_factory=dict)
+    binary: bool = False  # of outputs that the request does not name
     timeout: float | None = None  # seconds
 
     def deadline(self, started: float) -> float | None:
@@ -135,9 +144,9 @@ def _inputs(given: object, binary: memoryview, max_items: int) -> tuple[dict[str
     return found, len(binary)
 
 
-def _outputs(given: object, binary: bool) -> dict[str, bool]:
-    """Return the outputs that are asked for: name -> whether it is binary."""
-    found: dict[str, bool] = {}
+def _outputs(given: object, binary: bool) -> dict[str, OutputForm]:
+    """Return the outputs that are asked for. Raises BadRequest."""
+    found: dict[str, OutputForm] = {}
     if given is None or given == []:
         return found
     for one in _objects(given, "outputs", 'send [{"name"}], or leave outputs out'):
@@ -145,8 +154,8 @@ def _outputs(given: object, binary: bool) -> dict[str, bool]:
         if name in found:
             raise BadRequest(f"output {name!r} is asked for twice")
         parameters = Parameters(one.get("parameters") or {}, f"output {name!r}", OF_OUTPUTS)
-        parameters.refuse("classification", "no output of this service has classes; leave it out")
-        found[name] = parameters.flag("binary_data", binary)
+        classes = parameters.whole("classification", 0, 0, MOST_CLASSES)
+        found[name] = OutputForm(parameters.flag("binary_data", binary), classes)
     return found
 
 

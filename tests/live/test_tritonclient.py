@@ -185,11 +185,12 @@ def test_the_tables_of_the_document_are_those_of_the_code() -> None:
 def test_extensions_are_honoured_or_refused(asked: Any, x: NDArray[np.uint8]) -> None:
     image = [given("image", x[:1])]
     assert asked.infer("encode", image, timeout=60_000_000, priority=0).as_numpy("mu").shape == (1, 20)
+    classes = asked.infer("encode", image, outputs=[triton.InferRequestedOutput("mu", class_count=2)]).as_numpy("mu")
+    assert [one.count(b":") for one in classes[0]] == [1, 1]
     refused: list[tuple[str, dict[str, Any]]] = [
         ("priority", {"priority": 2}),
         ("sequence_id", {"sequence_id": 7, "sequence_start": True}),
         ("deadline_exceeded", {"timeout": 1}),
-        ("classification", {"outputs": [triton.InferRequestedOutput("mu", class_count=2)]}),
         ("did you mean seed", {"parameters": {"sede": 1}}),
         ("did you mean sigma", {"outputs": [triton.InferRequestedOutput("sigmas")]}),
         ("no version '3'", {"model_version": "3"}),

@@ -102,6 +102,21 @@ async def test_all_outputs_binary_or_json(client: httpx.AsyncClient) -> None:
     assert np.array_equal(outputs(mixed)["sigma"], outputs(plain)["sigma"])
 
 
+async def test_classification(client: httpx.AsyncClient) -> None:
+    """The largest numbers of each item with their places, as Triton writes them."""
+    mu = (await infer(client, "encode", {"image": X}))["mu"]
+    for count, binary in ((2, True), (9, False)):
+        asked = [{"name": "mu", "parameters": {"classification": count, "binary_data": binary}}, {"name": "sigma"}]
+        found = await infer(client, "encode", {"image": X}, outputs=asked)
+        assert found["sigma"].shape == (3, 3)
+        wanted = [[f"{row[k]:f}:{k}" for k in np.argsort(-row)[:count]] for row in mu]
+        assert [[one if isinstance(one, str) else one.decode() for one in row] for row in found["mu"]] == wanted
+    asked = [{"name": "image", "parameters": {"classification": 1}}]
+    brightest = (await infer(client, "decode", {"z": Z}, outputs=asked))["image"]
+    pixels = (await infer(client, "decode", {"z": Z}))["image"].reshape(3, -1)
+    assert brightest.ravel().tolist() == [f"{row.max()}:{row.argmax()}" for row in pixels]
+
+
 async def test_nothing_but_the_data(client: httpx.AsyncClient) -> None:
     """The raw binary request: the body is the only input, and one item."""
     mu, _ = await posterior(client)
@@ -245,7 +260,8 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("encode", {"id": 5}, 400, "id must be a string"),
     ("encode", {"outputs": [{"name": "muh"}]}, 400, "did you mean mu?"),
     ("encode", {"outputs": [{"name": "mu"}, {"name": "mu"}]}, 400, "twice"),
-    ("encode", {"outputs": [{"name": "mu", "parameters": {"classification": 3}}]}, 400, "classification"),
+    ("encode", {"outputs": [{"name": "mu", "parameters": {"classification": -3}}]}, 400, "classification must be"),
+    ("encode", {"outputs": [{"name": "mu", "parameters": {"classification": 1}}]}, 200, ""),
     ("encode", {"outputs": [{"name": "mu", "parameters": {"shared_memory_region": "r"}}]}, 400, "shared memory"),
     ("encode", {"outputs": {}}, 400, "outputs must be a list"),
     ("encode", {"outputs": []}, 200, ""),

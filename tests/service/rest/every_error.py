@@ -10,7 +10,7 @@ from service.formats.json_size import TooManyValues
 from service.http import body_memory
 from service.http.access.allowance import ConcurrencyExceeded, RateExceeded
 from service.http.access.keys import MissingScope, NothingHere, Unauthorized
-from service.http.content_coding import Encoded
+from service.http.content_coding import Corrupt, Encoded
 from service.http.cross_site import OtherSite
 from service.http.endpoint import ShuttingDown, Starting, TooLate
 from service.http.host_check import UnknownHost
@@ -21,6 +21,7 @@ from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.inference.regret_lane import ModelChanged
 from service.latents.density import NoDensity
 from service.latents.directions import NoDirection
+from service.open_inference.errors import AdminOff, BadRequest, NoSuchModel
 from service.operations import compress
 from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
@@ -42,8 +43,11 @@ ERRORS: list[tuple[Exception, int, str]] = [
     *((error, 400, "malformed_request") for error in (Malformed(), SpokeTls())),
     (Unauthorized(presented=False), 401, "unauthorized"),
     (MissingScope("app", "store"), 403, "missing_scope"),
+    (AdminOff(), 403, "admin_off"),
+    (BadRequest("the sizes do not add up"), 400, "invalid_request"),
+    (Corrupt("half of it is missing"), 400, "undecodable"),
     (NothingHere("/x"), 404, "not_found"),
-    (UnknownModel("gray", ["grey"]), 404, "unknown_model"),
+    *((error, 404, "unknown_model") for error in (UnknownModel("gray", ["grey"]), NoSuchModel("there is no grey.paint"))),
     (NoCheckpoint("gray", Path("/nowhere")), 404, "no_checkpoint"),
     (UnknownCollection("digit", ["digits"]), 404, "unknown_collection"),
     (UnknownItem("digits", "7"), 404, "unknown_item"),
