@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.routing import Route
 
+from service.door_routes import DoorRoutes
 from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
 from service.explorer.pages import add_explorer
@@ -199,10 +199,10 @@ def create_app(
     refused = Counter[str]() if sinks.metrics is None else sinks.metrics.refused
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
     closed = [] if settings.admin else [replace(one, endpoint=None) for one in admin.router.registrations]
-    others = open_inference(errors.describe, app.version, settings.admin)
-    other_routes = [Route(one.path, one.endpoint, methods=one.methods) for one in others if one.endpoint is not None]
-    app.router.routes += other_routes
-    opened = [*others, *(one for router in routers for one in router.registrations)]
+    protocol = open_inference(errors.describe, app.version, settings.admin)
+    door = DoorRoutes("/v2", protocol)
+    app.router.routes.append(door)
+    opened = [*protocol, *(one for router in routers for one in router.registrations)]
     registry = Registry([*PAGES, *add_explorer(app), *opened, *closed])
     root_path = settings.root_path.rstrip("/")
     if root_path and registry.has_word_of(root_path):
@@ -217,7 +217,7 @@ def create_app(
         Counter() if sinks.metrics is None else sinks.metrics.cut_off,
         _access(settings, registry, refused, pace),
         registry,
-        [*other_routes, *(route for router in routers for route in router.routes)],
+        [*door.routes, *(route for router in routers for route in router.routes)],
         pace,
     )
     app.state = state  # type: ignore[assignment]

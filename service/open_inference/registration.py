@@ -61,7 +61,9 @@ def registrations(describe: Describe, version: str, admin: bool) -> list[Registr
         every = names.all_names(service.pipeline.catalog)
         return json_answer({"model_stats": [statistics.json(*one) for one in every]})
 
-    found = [
+    tensors = endpoint(partial(infer, statistics), takes_compressed=True)
+    found = [  # Most requests are for inference, so these are looked at first.
+        *(Registration(f"{path}/infer", ("POST",), "infer", "v2_infer", tensors) for path in (MODEL, VERSION)),
         Registration("/v2", ("GET",), ANY_KEY, "v2_models", endpoint(server)),
         Registration("/v2/health/live", ("GET",), OPEN, "v2_health", Probe("live", check_live, described)),
         Registration("/v2/health/ready", ("GET",), OPEN, "v2_health", Probe("ready", check_serving, described)),
@@ -69,9 +71,8 @@ def registrations(describe: Describe, version: str, admin: bool) -> list[Registr
         Registration("/v2/models/stats", ("GET",), ANY_KEY, "v2_models", endpoint(all_stats)),
         Registration("/v2/repository/index", ("POST",), ANY_KEY, "v2_repository", endpoint(index)),
     ]
-    for path in (VERSION, MODEL):
+    for path in (MODEL, VERSION):
         found += [
-            Registration(f"{path}/infer", ("POST",), "infer", "v2_infer", endpoint(partial(infer, statistics), True)),
             Registration(f"{path}/config", ("GET",), ANY_KEY, "v2_models", endpoint(config)),
             Registration(f"{path}/ready", ("GET",), ANY_KEY, "v2_models", endpoint(ready)),
             Registration(f"{path}/stats", ("GET",), ANY_KEY, "v2_models", endpoint(stats)),

@@ -87,8 +87,5 @@ def test_both_ways_lead_to_the_same_endpoints(app: FastAPI) -> None:
     found = {
         one.path for router in ROUTERS for one in router.registrations if one.endpoint is not None and "{" not in one.path
     }
-    assert (
-        {path for _, path in app.state.registry.endpoints}
-        == found
-        == {path for _, path in OPERATIONS} | {"/collections", "/edit"}
-    )
+    of_rest = {path for _, path in app.state.registry.endpoints if not path.startswith("/v2")}
+    assert of_rest == found == {path for _, path in OPERATIONS} | {"/collections", "/edit"}
