@@ -24,7 +24,7 @@ class DoorRoutes(BaseRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Return how a request matches, and what is added to its scope: as the framework wants it."""
         partial: tuple[Match, Scope] = Match.NONE, {}
-        if scope["type"] == "http" and scope["path"].startswith(self._prefix):
+        if scope["type"] == "http" and scope["path"].removeprefix(scope.get("root_path", "")).startswith(self._prefix):
             for route in self.routes:
                 match, more = route.matches(scope)
                 if match is Match.FULL:

@@ -193,6 +193,19 @@ async def test_repository(opened: Opened, shelf: Path) -> None:
         await change("spare/unload", 400, json={"parameters": {"unload_dependants": True}})
 
 
+async def test_under_a_root_path(opened: Opened) -> None:
+    async with opened(root_path="/vae") as client:
+        for path, status in (
+            ("/v2", 200),
+            ("/v2/models/encode", 200),
+            ("/v2/models/none", 404),
+            ("/v2/models/encode/infer", 405),
+        ):
+            for prefix in ("", "/vae"):
+                answer = await client.get(f"{prefix}{path}")
+                assert answer.status_code == status, (prefix, path)
+
+
 async def test_pages_of_other_sites_change_nothing(opened: Opened) -> None:
     async with opened(admin=True) as client:
         refused = await client.post("/v2/repository/models/spare/load", headers={"sec-fetch-site": "cross-site"})
