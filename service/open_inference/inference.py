@@ -20,8 +20,11 @@ from service.open_inference.parameters import Parameters
 from service.open_inference.request import HEADER, InferRequest, OutputForm, RawInput, read_request, stated_length
 from service.open_inference.specs import ANY, Spec
 from service.open_inference.statistics import Statistics
+from service.open_inference.tensors import Tensor
 from service.operations.service import Service
 
+# How long a number takes to write as JSON.
+BYTES_PER_NUMBER = 16
 BACKGROUNDS: Sequence[Background] = ("black", "white", "auto")
 INVERTS: Sequence[Invert] = ("no", "yes", "auto")
 
@@ -139,6 +142,13 @@ async def _write(
     if inference.warnings.found:
         headers["x-warnings"] = str(len(inference.warnings.found))
     accept = call.headers.get("accept-encoding", "")
-    size = sum(tensor.numbers.nbytes + sum(map(len, tensor.elements)) for tensor, _ in outputs)
+    size = sum(_cost(tensor, form) for tensor, form in outputs)
     write = partial(infer_answer, name, request.id, outputs, result.parameters, accept, headers)
     return await service.pipeline.offload(size, write)
+
+
+def _cost(tensor: Tensor, form: OutputForm) -> int:
+    """Return how long an output takes to write, as bytes of JSON that take as long."""
+    numbers = tensor.numbers
+    plain = form.binary and not form.classes
+    return sum(map(len, tensor.elements)) + (numbers.nbytes if plain else BYTES_PER_NUMBER * numbers.size)

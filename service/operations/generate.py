@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from service.inference.inference import Inference
+from service.inference.kinds.served_kind import ServedKind
 from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.inference.told import Labels, beside, check_count, labels_of
@@ -93,8 +94,7 @@ async def sample_each(
         z = await pipeline.offload(BYTES_PER_SEED * count, draw)
         made = await decode(z if labels is None else beside(z, labels))
     if data == "sample":
-        drawn = [await pipeline.data(made[i : i + 1], inference, seed) for i, seed in enumerate(numbers)]
-        made = np.concatenate(drawn)
+        made = await pipeline.offload(16 * made.size, partial(_draw_data, model.kind, made, numbers))
     else:
         made = await pipeline.data(made, inference)
     if labels is None or model.condition is None:
@@ -107,6 +107,11 @@ def _labels_each(inference: Inference, numbers: Sequence[int]) -> Labels | None:
     if inference.model.condition is not None and inference.label is None:
         return np.array([_labels(inference, seed, 1) for seed in numbers], np.int64)[:, 0]
     return _labels(inference, 0, len(numbers))
+
+
+def _draw_data(kind: ServedKind, decoded: Floats, numbers: Sequence[int]) -> Floats:
+    """Return data drawn from p(x given z), each with the noise of its own seed."""
+    return np.concatenate([kind.draw(decoded[i : i + 1], seed) for i, seed in enumerate(numbers)])
 
 
 def _draw_each(numbers: Sequence[int], dim: int, temperature: float, mixture: Mixture | None) -> Floats:

@@ -20,6 +20,7 @@ from service.open_inference.operations.operation import (
     seed_of,
     seed_parameter,
     stepping_of,
+    written,
 )
 from service.open_inference.request import InferRequest
 from service.open_inference.specs import ANY, Spec
@@ -51,7 +52,7 @@ class Decode(Operation):
             asked = seed_of(parameters)
             seed = seeds.draw_seed() if asked is None else asked
         made = await operations.decode(service.pipeline, inference, z, seed)
-        tensor = data_of(model).write(model, made, datatype, (len(z),))
+        tensor = await written(service, model, made, datatype, (len(z),))
         if inference.stepping.temperature:
             seed = inference.stepping.seed
         return Result({tensor.name: tensor}, dict(seed_parameter(seed)))

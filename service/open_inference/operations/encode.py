@@ -10,7 +10,7 @@ from service.inference.served_model import ServedModel
 from service.open_inference.datatypes import BYTES
 from service.open_inference.kinds import data_of
 from service.open_inference.kinds.data_tensor import FP32
-from service.open_inference.operations.operation import Operation, Result, label_of, seed_of, seed_parameter
+from service.open_inference.operations.operation import Operation, Result, items_of, label_of, seed_of, seed_parameter
 from service.open_inference.request import InferRequest
 from service.open_inference.specs import ANY, Spec
 from service.open_inference.tensors import numbers
@@ -38,8 +38,7 @@ class Encode(Operation):
         return frozenset(("seed",))
 
     async def run(self, service: Service, inference: Inference, request: InferRequest, wanted: Collection[str]) -> Result:
-        data = data_of(inference.model)
-        items = data.read(inference.model, request.inputs[data.name])
+        items = await items_of(service, inference.model, request)
         inference.label, asked = label_of(request, len(items)), seed_of(request.parameters)
         posteriors = await operations.encode(service.pipeline, inference, items)
         found = {name: numbers(name, FP32, getattr(posteriors, name)) for name in ("mu", "sigma", "logvar") if name in wanted}

@@ -19,6 +19,7 @@ from service.open_inference.operations.operation import (
     of_data,
     seed_parameter,
     stepping_of,
+    written,
 )
 from service.open_inference.request import InferRequest
 from service.open_inference.specs import ANY, Spec
@@ -65,7 +66,7 @@ class Interpolate(Operation):
         datatype = datatype_of(parameters)
         frames = await operations.interpolate_each(service.pipeline, inference, z, steps, method)
         leading = (steps,) if given.ndim == 2 else (count, steps)
-        tensor = data_of(model).write(model, frames.decoded, datatype, leading)
+        tensor = await written(service, model, frames.decoded, datatype, leading)
         path = numbers("z", FP32, frames.z.reshape(*leading, -1))
         seed = inference.stepping.seed if inference.stepping.temperature else None
         return Result({tensor.name: tensor, "z": path}, dict(seed_parameter(seed)))

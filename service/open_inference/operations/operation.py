@@ -3,10 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from numpy.typing import NDArray
 
+from service.formats.raw_items import RawItems
 from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.inference.stepping import GREEDY, Stepping
@@ -25,6 +27,8 @@ from service.operations.service import Service
 
 LABEL = "label"
 HOTTEST = 100.0
+# Reading or writing a number of a row, drawing or text takes about as long as so many bytes of JSON.
+BYTES_PER_NUMBER = 64
 Value = str | int | float | bool
 
 
@@ -95,6 +99,22 @@ def label_of(request: InferRequest, count: int) -> tuple[str, ...] | None:
         found = tuple(text_of(element, item) for item, element in enumerate(elements_of(tensor)))
     check_count(found, count)
     return found
+
+
+async def items_of(service: Service, model: ServedModel, request: InferRequest) -> RawItems:
+    """Return the items of a request, which a thread reads if they are many. Raises BadRequest, BadInput."""
+    data = data_of(model)
+    tensor = request.inputs[data.name]
+    size = 0 if model.is_pictures else BYTES_PER_NUMBER * tensor.numbers.size + sum(map(len, tensor.elements))
+    return await service.pipeline.offload(size, partial(data.read, model, tensor))
+
+
+async def written(
+    service: Service, model: ServedModel, data: NDArray[Any], datatype: str | None, leading: tuple[int, ...]
+) -> Tensor:
+    """Return data (N, ...) as an output, see `DataTensor.write`; a thread writes them if they are many."""
+    size = data.nbytes if model.is_pictures else BYTES_PER_NUMBER * data.size
+    return await service.pipeline.offload(size, partial(data_of(model).write, model, data, datatype, leading))
 
 
 def latents_of(tensor: Tensor) -> NDArray[Any]:

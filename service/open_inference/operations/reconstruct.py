@@ -13,11 +13,13 @@ from service.open_inference.operations.operation import (
     Result,
     datatype_of,
     draws_data,
+    items_of,
     label_of,
     of_data,
     seed_of,
     seed_parameter,
     stepping_of,
+    written,
 )
 from service.open_inference.request import InferRequest
 from service.open_inference.specs import Spec
@@ -44,7 +46,7 @@ class Reconstruct(Operation):
     async def run(self, service: Service, inference: Inference, request: InferRequest, wanted: Collection[str]) -> Result:
         model, parameters = inference.model, request.parameters
         data = data_of(model)
-        items = data.read(model, request.inputs[data.name])
+        items = await items_of(service, model, request)
         inference.label, inference.stepping = label_of(request, len(items)), stepping_of(model, parameters)
         mode: Literal["mean", "sample"] = "sample" if parameters.word("mode", ("mean", "sample")) == "sample" else "mean"
         whole, datatype = parameters.word("cells", ("missing", "all")) == "all", datatype_of(parameters)
@@ -53,5 +55,5 @@ class Reconstruct(Operation):
         seed = steps.seed if steps.temperature else seed_of(parameters)
         made = await operations.reconstruct(service.pipeline, inference, items, mode, seed, kind)
         shown = data.reconstructed(np.concatenate(made.originals), made.decoded, whole) if made.originals else made.decoded
-        tensor = data.write(model, shown, datatype, (len(items),))
+        tensor = await written(service, model, shown, datatype, (len(items),))
         return Result({tensor.name: tensor}, dict(seed_parameter(steps.seed if steps.temperature else made.seed)))

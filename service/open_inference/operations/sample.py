@@ -20,6 +20,7 @@ from service.open_inference.operations.operation import (
     label_of,
     of_data,
     stepping_of,
+    written,
 )
 from service.open_inference.request import InferRequest
 from service.open_inference.specs import ANY, Spec
@@ -68,7 +69,7 @@ class Sample(Operation):
         datatype, prior = datatype_of(parameters), parameters.text("prior")
         data: operations.DataKind = "sample" if draws_data(parameters) else "mean"
         samples = await operations.sample_each(service.pipeline, inference, seeds, temperature, prior, label, data)
-        tensor = data_of(model).write(model, samples.decoded, datatype, (len(seeds),))
+        tensor = await written(service, model, samples.decoded, datatype, (len(seeds),))
         found = {tensor.name: tensor, "z": numbers("z", FP32, samples.z)}
         if samples.labels is not None:
             found[LABEL] = strings(LABEL, [one.encode() for one in samples.labels])

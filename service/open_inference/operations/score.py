@@ -10,7 +10,7 @@ from service.inference.served_model import ServedModel
 from service.latents.noise import MAX_SEED
 from service.open_inference.kinds import data_of
 from service.open_inference.kinds.data_tensor import FP32
-from service.open_inference.operations.operation import Operation, Result, label_of
+from service.open_inference.operations.operation import Operation, Result, items_of, label_of
 from service.open_inference.request import InferRequest
 from service.open_inference.specs import ANY, Spec
 from service.open_inference.tensors import numbers
@@ -46,8 +46,8 @@ class Score(Operation):
         return frozenset(("samples", "seed"))
 
     async def run(self, service: Service, inference: Inference, request: InferRequest, wanted: Collection[str]) -> Result:
-        model, data = inference.model, data_of(inference.model)
-        items = data.read(model, request.inputs[data.name])
+        model = inference.model
+        items = await items_of(service, model, request)
         inference.label = label_of(request, len(items))
         names = {name.removesuffix(AFTER) for name in wanted if name != P_VALUE}
         if P_VALUE in wanted:
