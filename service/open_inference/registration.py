@@ -62,8 +62,11 @@ def registrations(describe: Describe, version: str, admin: bool) -> list[Registr
         return json_answer({"model_stats": [statistics.json(*one) for one in every]})
 
     tensors = endpoint(partial(infer, statistics), takes_compressed=True)
-    found = [  # Most requests are for inference, so these are looked at first.
-        *(Registration(f"{path}/infer", ("POST",), "infer", "v2_infer", tensors) for path in (MODEL, VERSION)),
+    found = [
+        *(
+            Registration(f"{path}/infer", ("POST",), "infer", "v2_infer", tensors, without_router=True)
+            for path in (MODEL, VERSION)
+        ),
         Registration("/v2", ("GET",), ANY_KEY, "v2_models", endpoint(server)),
         Registration("/v2/health/live", ("GET",), OPEN, "v2_health", Probe("live", check_live, described)),
         Registration("/v2/health/ready", ("GET",), OPEN, "v2_health", Probe("ready", check_serving, described)),
