@@ -51,9 +51,9 @@ LONG = [*SMALL, "--steps", "600", "--dropout", "0.1", "--threads", "1"]
 SCRIPT = """
 import json, pathlib, sys
 from contextlib import contextmanager
-from models.train import __main__ as command, gradients
+from models.train import __main__ as command, shared_weights
 
-shared = gradients.shared_memory
+shared = shared_weights.shared_memory
 joined = command.joined
 with joined() as ranks:
     @contextmanager
@@ -63,7 +63,7 @@ with joined() as ranks:
     command.joined = again
     statuses = []
     for number, argv in enumerate(json.loads(sys.argv[1])):
-        gradients.shared_memory = shared if number % 2 else lambda *_: None
+        shared_weights.shared_memory = shared if number % 2 else lambda *_: None
         statuses.append(command.main(argv))
 names = [(thread / "comm").read_text() for thread in pathlib.Path("/proc/self/task").iterdir()]
 print(f"{ranks.rank}: {statuses}, {sum('gloo_runloop' in name for name in names)} threads", file=sys.stderr)
