@@ -149,7 +149,7 @@ def joined() -> Iterator[Ranks]:
         ranks.check_alike("packages", {name: found[name] for name in ALIKE}, "install the same version everywhere")
         yield ranks
     except BaseException as error:
-        if isinstance(error, LostProcess):  # torchrun ends those that are left by SIGTERM, before they have said what happened.
+        if isinstance(error, LostProcess):  # torchrun sends SIGTERM to all others, before they have said what happened.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         ranks.fail(error)
         clear_frames(error.__traceback__)  # They may refer to the groups.
