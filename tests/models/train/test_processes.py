@@ -218,7 +218,7 @@ def test_an_error_of_one_process_ends_all_of_them(tmp_path: Path) -> None:
     _, errors = ended(process)
     assert process.returncode == 1
     assert errors.count("error: ") >= 1
-    assert "Is a directory" in errors
+    assert "it exists and is not a regular file" in errors
 
 
 @pytest.mark.soak
