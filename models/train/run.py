@@ -268,7 +268,7 @@ class Run:
         if step in self.snapshots:
             path = snapshot_path(self.directory, step)
             path.parent.mkdir(exist_ok=True)
-            # `applied` would change the weights of other processes, which take the next step already.
+            # `applied` would change weights of which other processes compute the next step.
             save_weights(path, self.vae, self.average.state(), durable=False)
 
     def save_checkpoint(self, epoch: int, reason: str, found: Validation | None = None) -> None:
