@@ -145,9 +145,8 @@ class Run:
         lengths = self.kind.lengths(self.items.x)
         found = batches(len(self.items), self.batch_size, self.args.seed, epoch, None if lengths is None else lengths.cpu())
         for rows in islice(found, first, None):
-            labels = self.items.condition
-            self.labels = None if labels is None else self.share.own(labels[rows.to(self.device)])
-            together, rows = self.training.prepares_together(self.args), rows.to(self.device)
+            together, rows, labels = self.training.prepares_together(self.args), rows.to(self.device), self.items.condition
+            self.labels = None if labels is None else self.share.own(labels[rows])
             x = self.prepare(self.items.x.index_select(0, rows if together else self.share.own(rows)), self.noise)
             yield self.share.own(x) if together else x
 
@@ -276,8 +275,8 @@ class Run:
 
         `found` is the validation of these weights, if there was one.
         """
-        data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
         loaded, args = self.loaded, self.args
+        data = {"name": args.data, "digest": self.data.digest, "binarize": args.binarize}
         known = {"summary": loaded.summary, "classes": loaded.classes, "near_duplicates": loaded.near_duplicates}
         known |= {"preset": args.preset, "choices": args.choices}
         data |= {name: value for name, value in known.items() if value}
@@ -291,8 +290,7 @@ class Run:
         if found and found.rmse is not None and math.isfinite(found.rmse):
             data["sigma"] = sigma_record(self.vae, found.rmse**2, beta, len(self.validation))
         data |= standard_error.record(found.elbo, found.standard_error, loaded.clusters) if found else {}
-        data["kept"] = {"epoch": epoch, "by": reason}
-        data["training"] = arguments.recorded(self.args)
+        data |= {"kept": {"epoch": epoch, "by": reason}, "training": arguments.recorded(args)}
         with self.average.applied():
             if found and self.objective.criterion != "last":
                 given = self.items.condition, self.validation.condition
