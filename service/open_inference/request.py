@@ -45,10 +45,6 @@ class InferRequest:
     binary: bool = False  # of outputs that the request does not name
     timeout: float | None = None  # seconds
 
-    def deadline(self, started: float) -> float | None:
-        """Return when to give up, in the time of `time.monotonic`."""
-        return None if self.timeout is None else started + self.timeout
-
 
 @dataclass(frozen=True, slots=True)
 class RawInput:

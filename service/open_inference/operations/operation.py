@@ -46,7 +46,6 @@ class Operation(ABC):
     name: ClassVar[str]
     lane: ClassVar[Literal["encode", "decode"]]  # the queue of the engine that most of its work goes through
     takes_data: ClassVar[bool] = False  # pictures, rows, drawings or texts, not latents or seeds
-    needs_label: ClassVar[bool] = True  # of a conditional model
 
     def serves(self, model: ServedModel) -> bool:
         """Return whether a model has this operation."""

@@ -37,7 +37,6 @@ class Sample(Operation):
 
     name: ClassVar[str] = "sample"
     lane: ClassVar[Literal["encode", "decode"]] = "decode"
-    needs_label: ClassVar[bool] = False  # it is drawn, unless one is given
 
     def own_inputs(self, model: ServedModel) -> list[Spec]:
         return [Spec("seed", "INT64", (ANY,))]
