@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from service.door_routes import DoorRoutes
 from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
 from service.explorer.pages import add_explorer
@@ -35,6 +36,7 @@ from service.observe.metrics import Metrics
 from service.observe.request_record import RecordSinks
 from service.observe.shared_metrics import SharedMetrics
 from service.observe.timed_store import TimedStore
+from service.open_inference.registration import registrations as open_inference
 from service.operations.admission import Admission
 from service.operations.collection_model import warn_of_missing_models
 from service.operations.score import MOST_REGRETS
@@ -197,7 +199,11 @@ def create_app(
     refused = Counter[str]() if sinks.metrics is None else sinks.metrics.refused
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
     closed = [] if settings.admin else [replace(one, endpoint=None) for one in admin.router.registrations]
-    registry = Registry([*PAGES, *add_explorer(app), *closed, *(one for router in routers for one in router.registrations)])
+    protocol = open_inference(errors.describe, app.version, settings.admin)
+    door = DoorRoutes("/v2", protocol)
+    app.router.routes.append(door)
+    opened = [*protocol, *(one for router in routers for one in router.registrations)]
+    registry = Registry([*PAGES, *add_explorer(app), *opened, *closed])
     root_path = settings.root_path.rstrip("/")
     if root_path and registry.has_word_of(root_path):
         raise SettingsError(f"root_path: {root_path} begins like an endpoint of the service; choose another path")
@@ -211,7 +217,7 @@ def create_app(
         Counter() if sinks.metrics is None else sinks.metrics.cut_off,
         _access(settings, registry, refused, pace),
         registry,
-        [route for router in routers for route in router.routes],
+        [*door.routes, *(route for router in routers for route in router.routes)],
         pace,
     )
     app.state = state  # type: ignore[assignment]
@@ -222,16 +228,8 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadMethod)
     complete_page(app, settings.max_rows)
-    front = Front(
-        app.build_middleware_stack(),
-        app,
-        registry,
-        sinks,
-        state.access,
-        settings.allowed_hosts,
-        settings.cors_origins,
-        root_path,
-    )
+    middleware = app.build_middleware_stack()
+    front = Front(middleware, app, registry, sinks, state.access, settings.allowed_hosts, settings.cors_origins, root_path)
     app.middleware_stack = front.app
     state.hot_path = HotPath(state, front)
     return app
