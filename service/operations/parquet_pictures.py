@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 PARQUET = ".parquet"
+SHORT = "memory may be short: free some, or allow more if it is limited (ulimit -v)"
 BYTES = "bytes"  # the field of a structure that has the file
 
 
@@ -216,9 +217,9 @@ def _read(path: Path, column: str, group: int) -> "pa.ChunkedArray":
     try:
         return _opened(path).read_row_group(group, columns=[column]).column(0)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{shown(path)}: row group {group} cannot be read: {error}; the file is corrupt or has changed"
-        ) from None
+        corrupt = isinstance(error, pa.ArrowInvalid | OSError) and "Resource temporarily unavailable" not in str(error)
+        advice = "the file is corrupt or has changed" if corrupt else SHORT
+        raise DataError(f"{shown(path)}: row group {group} cannot be read: {error}; {advice}") from None
 
 
 @lru_cache(maxsize=4)
@@ -227,10 +228,12 @@ def _opened(path: Path) -> "pq.ParquetFile":
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError:
+    except ModuleNotFoundError:
         raise DataError(
             f"{shown(path)}: reading Parquet needs the extra parquet: pip install 'vae-service[parquet]'"
         ) from None
+    except ImportError as error:
+        raise DataError(f"{shown(path)}: pyarrow cannot be loaded: {error}; {SHORT}") from None
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
