@@ -160,7 +160,7 @@ def check_ids(sources: Sequence[Source], prefix: bool = False, of: str = "pictur
     id, first, second = same[0]
     one, other = (source.place(i) for source, i in (first, second))
     files = [str(source.names[i]) for source, i in (first, second) if source.names is not None]
-    if len(set(files)) == 2 and files[0] != files[1]:  # Their names differ, but not in what an id can have.
+    if len(set(files)) == 2 and any(shown(name) != name for name in files):
         raise LoadError(
             f"{shown(one.parent if one != other else one)}: the {of}s with the names {files[0]!r} and {files[1]!r} (as Python "
             f"writes them) would both have the id {id!r}, since an id has neither control characters nor bytes that are not "

@@ -13,7 +13,7 @@ import pytest
 from models.checkpoint import read, record_metric
 from models.metric_choice import MetricChoice
 from service.formats import png
-from service.store.interface import DiskFull, Items, Upserted
+from service.store.interface import DiskFull, IfExists, Items, Upserted
 from service.store.sqlite.store import SqliteStore
 from service.store_command import main
 
@@ -258,11 +258,11 @@ def test_a_load_that_fails_says_how_far_it_came(
     monkeypatch.setattr("service.load_command.BATCH", 2)
     upsert, calls = SqliteStore.upsert, list[Items]()
 
-    async def fails_later(store: SqliteStore, name: str, digest: str, items: Items) -> Upserted:
+    async def fails_later(store: SqliteStore, name: str, digest: str, items: Items, if_exists: IfExists) -> Upserted:
         calls.append(items)
         if len(calls) == 3:
             raise DiskFull("nothing was changed: no room")
-        return await upsert(store, name, digest, items)
+        return await upsert(store, name, digest, items, if_exists)
 
     folder = write_pictures(setting / "pictures", 8)
     with monkeypatch.context() as broken:
