@@ -3,8 +3,11 @@
 The first process, of rank 0, leads: it reads the command line and writes all files. Knows nothing of models or batches.
 """
 
+import json
 import os
+import re
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +25,8 @@ from models.train.training_error import TrainingError
 STEP_TIMEOUT = timedelta(minutes=10)
 # At a meeting, the others wait while the leader validates and writes files.
 MEETING_TIMEOUT = timedelta(days=1)
+# What Gloo says beside the reason: a line of its source before it, and general advice after it.
+GLOO = re.compile(r"^\[[^]]*\.(?:cc|h):\d+\] |\. (?:This is typically caused|Original exception).*")
 ALIKE = ("torch", "vae-service")  # packages that must have the same version in all processes
 
 
@@ -127,6 +132,17 @@ class Ranks:
 ALONE = Ranks()
 
 
+def report(reason: str) -> None:
+    """Leave torchrun the reason why this process ends, which it prints at the end of its own report.
+
+    torch.distributed.elastic.multiprocessing.errors documents the file; without torchrun there is none.
+    """
+    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        told = {"message": {"message": reason, "extraInfo": {"timestamp": str(int(time.time()))}}}
+        with suppress(OSError), open(path, "w") as file:  # The reason is printed in any case.
+            json.dump(told, file)
+
+
 @contextmanager
 def joined() -> Iterator[Ranks]:
     """Join the other processes if torchrun started several, and tell them if this one fails before the first step.
@@ -165,7 +181,7 @@ def answered() -> Iterator[None]:
         yield
         return
     except (RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = GLOO.sub("", str(error).splitlines()[0])
     # Not within the except block: the frames of the first error refer to the groups, see `Ranks.leave`.
     raise LostProcess(
         f"the connection to another process of the run is lost, because it ended or did not answer ({reason}); the same "

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 from models.checkpoint import WEIGHTS
 from models.train.__main__ import main
+from models.train.ranks import LostProcess, answered
 from models.train.run_directory import SNAPSHOTS
 from models.train.shared_weights import owners
 from tests.models.train.test_resume import saved_step
@@ -197,12 +198,58 @@ def test_no_thread_of_gloo_is_left_that_could_abort_the_interpreter_when_it_exit
 
 def test_a_killed_process_ends_the_run_and_resuming_ends_alike(outs: tuple[Path, str, str], tmp_path: Path) -> None:
     errors = killed(tmp_path / "killed", 1, 20)
-    assert "the connection to another process of the run is lost" in errors, errors
+    reason = (
+        r"the connection to another process of the run is lost, because it ended or did not answer \([ -~]{10,90}\); the same"
+    )
+    assert re.search(f"^error: {reason}", errors, re.MULTILINE), errors
+    assert "gloo" not in errors.lower()
+    assert "typically" not in errors
     assert 0 < saved_step(tmp_path / "killed") < 600
     assert main(["--out", str(tmp_path / "killed"), "--resume"]) == 0
     assert main([*LONG, "--out", str(tmp_path / "whole")]) == 0
     assert_same_curve(tmp_path / "killed", tmp_path / "whole", 1e-4)
     assert_same_curve(outs[0] / "resumed", tmp_path / "whole", 1e-4)
+
+
+def test_the_reason_is_left_for_torchrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    assert main([*SMALL, "--data", f"npz:{tmp_path / 'gone.npz'}", "--out", str(tmp_path / "out")]) == 1
+    told = json.loads((tmp_path / "error.json").read_bytes())["message"]["message"]
+    assert f"error: {told}\n" in capsys.readouterr().err
+    assert "gone.npz" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "[/there/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:64657. This is typically caused by "
+            "a remote worker crashing. Check the logs of the remote worker before reporting an error. GLHF!",
+            "Connection closed by peer [127.0.0.1]:64657",
+        ),
+        (
+            "Timed out waiting 600000ms for recv operation to complete",
+            "Timed out waiting 600000ms for recv operation to complete",
+        ),
+    ],
+)
+def test_a_lost_connection_is_told_in_one_line(text: str, reason: str) -> None:
+    with pytest.raises(LostProcess) as caught, answered():
+        raise RuntimeError(f"{text}\nmore lines")
+    assert f"or did not answer ({reason}); the same command with --resume" in str(caught.value)
+
+
+@pytest.mark.soak
+def test_torchrun_ends_with_the_reason(tmp_path: Path) -> None:
+    process = torchrun("-m", "models.train", *SMALL, "--data", f"npz:{tmp_path / 'gone.npz'}", "--out", str(tmp_path / "out"))
+    _, errors = ended(process)
+    assert process.returncode == 1
+    first, _, report = errors.partition("Root Cause (first observed failure):")
+    said = re.search(r"^error: (.*gone.npz.*)$", first, re.MULTILINE)
+    assert said, errors
+    assert re.search(rf"^  traceback : (process \d of 2: )?{re.escape(said[1])}$", report, re.MULTILINE), errors
 
 
 @pytest.mark.soak
