@@ -84,7 +84,9 @@ def weights_file(directory: Path) -> Path:
             f"{directory / PICKLE}: is a pickle, which may run any code and is not read; load it with diffusers' "
             "AutoencoderKL.from_pretrained where you trust it, and write it again with save_pretrained"
         )
-    raise CheckpointError(f"{directory / WEIGHTS}: no such file; a checkpoint of diffusers is a directory with it and config.json")
+    raise CheckpointError(
+        f"{directory / WEIGHTS}: no such file; a checkpoint of diffusers is a directory with it and config.json"
+    )
 
 
 def read_sigma(path: Path) -> float:
@@ -123,7 +125,10 @@ def read_weights(path: Path, expected: VAE) -> tuple[dict[str, Tensor], bytes]:
 
 def _check(path: Path, shapes: Mapping[str, tuple[int, ...]], header: Header) -> None:
     found = {_present(name): entry for name, entry in header.tensors.items()}
-    for problem, names in (("missing tensors", shapes.keys() - found.keys()), ("unknown tensors", found.keys() - shapes.keys())):
+    for problem, names in (
+        ("missing tensors", shapes.keys() - found.keys()),
+        ("unknown tensors", found.keys() - shapes.keys()),
+    ):
         if names:
             more = f" and {len(names) - 10} more" if len(names) > 10 else ""
             raise CheckpointError(f"{path}: {problem}: {', '.join(sorted(names)[:10])[:1000]}{more}")
@@ -161,7 +166,11 @@ def save_diffusers(path: str | Path, vae: VAE) -> None:
 
     channels, height, width = config.shape
     sizes = {"in_channels": channels, "out_channels": channels, "sample_size": height if height == width else [height, width]}
-    stored = {"_class_name": CLASS, "_diffusers_version": __version__, **dict(sorted({**config.arch_options, **sizes}.items()))}
+    stored = {
+        "_class_name": CLASS,
+        "_diffusers_version": __version__,
+        **dict(sorted({**config.arch_options, **sizes}.items())),
+    }
     weights = {name.removeprefix(PREFIX): t for name, t in vae.state_dict().items() if name.startswith(PREFIX)}
     sigma = float(vae.eval().likelihood(torch.zeros(1)).sigma)
     directory = Path(path)

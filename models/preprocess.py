@@ -135,7 +135,9 @@ def preprocess(image: Image.Image, spec: Preprocessing, notes: list[Note] | None
     size = (image.height, image.width) if orientation in _SIDEWAYS else image.size
     inner, box = placed(size, spec)
     if notes is not None and spec.fit == "own" and inner != size:
-        notes.append(("cut", f"the middle, {inner[1]} x {inner[0]} pixels, was cut out of {size[1]} x {size[0]} (height x width)"))
+        notes.append(
+            ("cut", f"the middle, {inner[1]} x {inner[0]} pixels, was cut out of {size[1]} x {size[0]} (height x width)")
+        )
     parts = partial(_parts, image)
     depth = depth_of(image.mode, parts, spec.range, notes)
     blend = choose_blend(parts(), spec.background, spec.ink, spec.channels) if is_transparent(image) else None

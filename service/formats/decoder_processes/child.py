@@ -193,7 +193,8 @@ def _cost(image: Image.Image, spec: Preprocessing, work: int) -> int:
         beside = 3 * pixels  # Pillow decodes run-length encoding in Python
     draft(image, spec)
     width, height = image.size
-    tables = 56 * (width + height) + 16 * spec.height * spec.width  # for resampling, and its result
+    kept = width * height if spec.fit == "own" else spec.height * spec.width
+    tables = 56 * (width + height) + 16 * kept  # for resampling, and its result
     return width * height * _bytes_per_pixel(image) + beside + tables
 
 
