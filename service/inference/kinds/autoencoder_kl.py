@@ -223,6 +223,7 @@ def any_decoder(vae: VAE) -> Any:
 
     def decode(z: Tensor) -> Tensor:
         picture: Tensor = net.decode_any(z).float()
-        return vae.likelihood(picture).mean.permute(0, 2, 3, 1).contiguous()
+        mean: Tensor = vae.likelihood(picture).mean
+        return mean.permute(0, 2, 3, 1).contiguous()
 
     return decode
