@@ -34,6 +34,11 @@ class Inference:
     size: tuple[int, int] | None = None
 
     @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the pictures of this work."""
+        return self.model.shape if self.size is None else (*self.size, self.model.shape[2])
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing of the model, or that which the caller wants instead."""
         spec: Preprocessing = self.model.manifest.preprocessing

@@ -27,7 +27,7 @@ def autoencoder_options(args: argparse.Namespace, shape: tuple[int, int, int]) -
         )
     if args.latent_dim % prod(sides):
         raise TrainingError(
-            f"the latents of --arch autoencoder_kl have {sides[0]} x {sides[1]} places here, so --latent-dim must be a multiple "
+            f"latents of --arch autoencoder_kl have {sides[0]} x {sides[1]} places here, so --latent-dim must be a multiple "
             f"of {prod(sides)}, such as {4 * prod(sides)} for 4 channels, not {args.latent_dim}"
         )
     return {
