@@ -13,7 +13,7 @@ def autoencoder(**changed: Any) -> Any:
     """Return one whose sides are halved twice, for pictures of 16 x 16 pixels unless `sample_size` is changed."""
     widths = changed.pop("block_out_channels", (8, 16, 16))
     torch.manual_seed(0)
-    known = {
+    known: dict[str, Any] = {
         "block_out_channels": widths,
         "down_block_types": ("DownEncoderBlock2D",) * len(widths),
         "up_block_types": ("UpDecoderBlock2D",) * len(widths),
@@ -21,7 +21,8 @@ def autoencoder(**changed: Any) -> Any:
         "sample_size": SIDE,
         "latent_channels": CHANNELS,
     }
-    return AutoencoderKL(**{**known, **changed}).eval()
+    made: Any = AutoencoderKL(**{**known, **changed})
+    return made.eval()
 
 
 def save_autoencoder(directory: Path, **changed: Any) -> Any:

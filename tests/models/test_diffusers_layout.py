@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from models.spatial_latents import spatial_latents
 from tests.autoencoders import save_autoencoder
 
 # Differences of float32 on one machine; the means of pixels are computed from those of diffusers, -1 to 1.
-CLOSE: Mapping[str, float] = {"rtol": 1e-5, "atol": 1e-5}
+CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 
 
 @pytest.fixture

@@ -122,6 +122,7 @@ class ServedAutoencoderKL(ServedPictures):
                     return await picture_encoding.encode_pixels(pipeline, rows, inference)
                 return await picture_encoding.encode(pipeline, items, inference)
             if items.rows is not None:
+                rows = picture_encoding.inked(rows, inference.preprocessing)
                 for item, pixels in enumerate(rows):
                     inference.warnings.add_blank(pixels, item)
             if rows.dtype == np.uint8:

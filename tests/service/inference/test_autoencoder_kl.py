@@ -3,7 +3,7 @@
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from service.operations import shaped
 from tests.autoencoders import CHANNELS, FACTOR, save_autoencoder
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-CLOSE: Mapping[str, float] = {"rtol": 0, "atol": 1e-4}
+CLOSE: dict[str, Any] = {"rtol": 0, "atol": 1e-4}
 Floats = NDArray[np.float32]
 
 
@@ -100,7 +100,8 @@ async def test_it_answers_as_diffusers_does(pipeline: Pipeline, original: Any, s
     np.testing.assert_allclose(found.mu, wanted.mean, **CLOSE)
     np.testing.assert_allclose(found.sigma, wanted.std, **CLOSE)
     np.testing.assert_allclose(found.logvar, wanted.logvar, **CLOSE)
-    assert (pixels.shape, pixels.dtype) == ((3, *size, 3), np.float32)
+    assert pixels.shape == (3, *size, 3)
+    assert pixels.dtype == np.float32
     np.testing.assert_allclose(2 * pixels.transpose(0, 3, 1, 2) - 1, sample, **CLOSE)
 
 
@@ -123,6 +124,15 @@ async def test_bytes_and_floats_are_the_same(pipeline: Pipeline) -> None:
         x = np.random.default_rng(0).integers(0, 256, (2, 3, *size), np.uint8)
         floats = x.astype(np.float32) / np.float32(255)
         np.testing.assert_array_equal((await encode(pipeline, x)).mu, (await encode(pipeline, floats)).mu)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (12, 20)])
+async def test_arrays_are_inverted_if_a_request_asks_for_it(pipeline: Pipeline, size: tuple[int, int]) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (2, 3, *size), np.uint8)
+    work = inference(pipeline)
+    work.invert = "yes"
+    found = await shaped.encode(pipeline, work, RawItems(rows=x))
+    np.testing.assert_array_equal(found.mu, (await encode(pipeline, 255 - x)).mu)
 
 
 async def test_picture_files_keep_their_size(pipeline: Pipeline) -> None:
