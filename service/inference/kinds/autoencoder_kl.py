@@ -110,7 +110,7 @@ class ServedAutoencoderKL(ServedPictures):
             unit, most = self.spatial.factor, MAX_PIXELS
             rows: NDArray[Any] = await decode_own_sizes(pipeline, items, inference, unit, most, REQUEST_PIXELS)
         else:
-            rows = items.rows
+            rows = picture_encoding.inked(items.rows, inference.preprocessing)
         height, width = rows.shape[2:]
         self.check_size(height, width, len(rows))
         if originals is not None:
@@ -122,7 +122,6 @@ class ServedAutoencoderKL(ServedPictures):
                     return await picture_encoding.encode_pixels(pipeline, rows, inference)
                 return await picture_encoding.encode(pipeline, items, inference)
             if items.rows is not None:
-                rows = picture_encoding.inked(rows, inference.preprocessing)
                 for item, pixels in enumerate(rows):
                     inference.warnings.add_blank(pixels, item)
             if rows.dtype == np.uint8:
