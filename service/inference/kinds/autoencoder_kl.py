@@ -64,7 +64,7 @@ class ServedAutoencoderKL(ServedPictures):
         spatial = spatial_latents(config)
         if spatial is None:
             raise RuntimeError(f"the latents of {config.arch} have no shape")
-        limits = limits_of(config.shape[1] * config.shape[2], device.limits)
+        limits = limits_of(config.shape[1] * config.shape[2], device)
         work = partial(with_examples, checkpoint, device.torch_device, limits.max_batch)
         vae, latents, floats, likelihood = await device.aside(work)
         bytes_ = np.rint(floats * 255).astype(np.uint8)
@@ -140,7 +140,7 @@ class ServedAutoencoderKL(ServedPictures):
         found = np.empty((len(rows), 3, int(np.prod(self.latent_shape((height, width))))), np.float32)
         async with self.sized.lane("encode", (channels, *tile), tile[0] * tile[1], inference.deadline) as lane:
             for i, picture in enumerate(rows):
-                posteriors = await pipeline.through(lane, pixels.cut(picture), inference)
+                posteriors = await _in_slices(pipeline, lane, pixels.cut(picture), inference)
                 blend = partial(self._blended, grid, posteriors)
                 found[i] = await pipeline.offload(posteriors.nbytes, blend)
         return found
@@ -206,9 +206,15 @@ class ServedAutoencoderKL(ServedPictures):
         found = np.empty((len(z), height, width, self.shape[2]), np.float32)
         async with self.sized.lane("decode", shape, grid.tile[0] * grid.tile[1] * factor**2, inference.deadline) as lane:
             for i, latent in enumerate(z):
-                tiles = await pipeline.through(lane, grid.cut(latent), inference)
+                tiles = await _in_slices(pipeline, lane, grid.cut(latent), inference)
                 found[i] = await pipeline.offload(tiles.nbytes, partial(grid.blend, tiles, factor))
         return found
+
+
+async def _in_slices(pipeline: "Pipeline", lane: Lane, tiles: Floats, inference: "Inference") -> Floats:
+    """Send the tiles of one picture through a lane, which may take fewer rows at a time. Raises BatcherError."""
+    slices = [tiles[first : first + lane.max_rows] for first in range(0, len(tiles), lane.max_rows)]
+    return np.concatenate([await pipeline.through(lane, rows, inference) for rows in slices])
 
 
 def any_encoder(vae: VAE) -> Any:

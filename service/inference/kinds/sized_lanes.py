@@ -23,8 +23,9 @@ from service.latents import noise as seeds
 
 # Lanes of sizes beside the model's own that are kept, and sizes that may wait to be prepared.
 MOST_LANES, MOST_WAITING = 16, 16
-# A batch has at most so many pixels, but always one picture: what it takes is much the same for every size.
-BATCH_PIXELS = 512 * 512
+# A batch has at most so many pixels, but always one picture. On the CPU larger ones are no faster, and with more rows torch
+# computes in another way, whose bits small batches do not have: a lone picture would take as long as a full batch.
+BATCH_PIXELS, CPU_BATCH_PIXELS, CPU_BATCH = 512 * 512, 128 * 128, 8
 # All pictures of a request have at most so many, and all that wait for a model. Each takes about 40 bytes.
 REQUEST_PIXELS, WAITING_PIXELS = 4 * 2048 * 2048, 8 * 2048 * 2048
 
@@ -33,10 +34,13 @@ LATE = "the deadline passed while the first batch of pictures of this size was p
 Key = tuple[str, tuple[int, ...]]
 
 
-def limits_of(pixels: int, device: QueueLimits) -> QueueLimits:
+def limits_of(pixels: int, device: Device) -> QueueLimits:
     """Return the limits of a lane for pictures with so many pixels each, which are at most those of the device."""
-    batch, request, queue = (max(1, most // pixels) for most in (BATCH_PIXELS, REQUEST_PIXELS, WAITING_PIXELS))
-    return QueueLimits(min(batch, device.max_batch), min(queue, device.max_queue_rows), min(request, device.max_rows))
+    on_cpu, own = device.torch_device.type == "cpu", device.limits
+    most = CPU_BATCH_PIXELS if on_cpu else BATCH_PIXELS
+    batch, request, queue = (max(1, each // pixels) for each in (most, REQUEST_PIXELS, WAITING_PIXELS))
+    batch = min(batch, own.max_batch, CPU_BATCH if on_cpu else own.max_batch)
+    return QueueLimits(batch, min(queue, own.max_queue_rows), min(request, own.max_rows))
 
 
 @dataclass
@@ -97,7 +101,7 @@ class SizedLanes:
     async def _make(self, key: Key, pixels: int) -> Lane:
         direction, shape = key
         async with self._preparing:
-            limits = limits_of(pixels, self._device.limits)
+            limits = limits_of(pixels, self._device)
             name = f"{self._name} {_name(key)}"
             examples = await self._device.aside(partial(_examples, direction, limits.max_batch, shape))
             function = self._functions[direction]

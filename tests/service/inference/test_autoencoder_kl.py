@@ -198,6 +198,11 @@ async def test_large_pictures_are_computed_in_tiles(
         assert found.shape == wanted.shape
         assert 0 < np.sqrt(np.square(found - wanted).mean()) < 0.7 * wanted.std()
     np.testing.assert_allclose(tiled[0].sigma, np.exp(tiled[0].logvar / 2), rtol=1e-6)
+    kind = kind_of(pipeline)
+    lanes = [lane for name, lane in kind.sized.lanes.items() if name in ("encode_3x32x32", "decode_4x8x8")]
+    assert all(lane.stats.rows == 2 * 3 * 2 for lane in lanes)
+    for lane in lanes:
+        monkeypatch.setattr(lane, "max_rows", 4)  # of the 6 tiles of a picture
     alone = await encode(pipeline, x[1:]), await decode(pipeline, z[1:])
     np.testing.assert_array_equal(alone[0].mu[0], tiled[0].mu[1])
     np.testing.assert_array_equal(alone[1][0], tiled[1][1])
@@ -225,10 +230,11 @@ async def test_bounds(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_rows_of_a_request_are_bounded_by_pixels(pipeline: Pipeline) -> None:
-    limits = sized_lanes.limits_of(512 * 512, QueueLimits())
-    assert (limits.max_batch, limits.max_rows, limits.max_queue_rows) == (1, 64, 128)
-    limits = sized_lanes.limits_of(2048 * 2048, QueueLimits())
-    assert (limits.max_batch, limits.max_rows, limits.max_queue_rows) == (1, 4, 8)
+    for name, side, batch, request in (("cpu", 512, 1, 64), ("cpu", 2048, 1, 4), ("cpu", 64, 4, 4096), ("cpu", 16, 8, 4096)):
+        limits = sized_lanes.limits_of(side * side, Device(name))
+        assert (limits.max_batch, limits.max_rows, limits.max_queue_rows) == (batch, request, 2 * request)
+    limits = sized_lanes.limits_of(64 * 64, Device("cuda"))
+    assert (limits.max_batch, limits.max_rows) == (64, 4096)
     with pytest.raises(TooLarge):
         await decode(pipeline, latents(33, 2, 2))
 
