@@ -49,6 +49,6 @@ def stated_scaling(query: Query, own: Scaling) -> Scaling:
     if asked is False and (scale is not None or shift is not None):
         raise UnusableQuery("do_scaling=false asks for no scaling, but scaling_factor or shift_factor is given; leave one out")
     if scale is not None and np.float32(scale) == 0:
-        raise UnusableQuery("scaling_factor is 0 in float32, and latents cannot be divided by that; for no scaling, leave it out")
+        raise UnusableQuery("scaling_factor is 0 in float32, by which latents cannot be divided; for no scaling, leave it out")
     default = own if asked and scale is None else Scaling()
     return Scaling(default.scale if scale is None else scale, default.shift if shift is None else shift)

@@ -28,7 +28,7 @@ def read_tensor(body: bytes, shape: Sequence[int], dtype: FloatType) -> Floats:
     size, expected = BYTES[dtype], BYTES[dtype] * math.prod(shape)
     if len(body) != expected:
         raise Undecodable(
-            f"the body has {len(body)} bytes, but shape {list(shape)} of {dtype} needs {expected} bytes, {size} for each number"
+            f"the body has {len(body)} bytes, but shape {list(shape)} of {dtype} needs {expected}, {size} for each number"
         )
     if dtype == "bfloat16":
         numbers = (np.frombuffer(body, "<u2").astype(np.uint32) << LOWER_BITS).view(np.float32)

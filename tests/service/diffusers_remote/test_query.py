@@ -74,5 +74,5 @@ def test_a_missing_shape_and_an_unknown_word_say_what_to_send() -> None:
         query().shape("the latents")
     with pytest.raises(UnusableQuery, match="dtype must be jpg or png, not 'gif'; ask for less"):
         query(dtype="gif").word("dtype", Format, "png", {"gif": "ask for less"})
-    with pytest.raises(UnusableQuery, match="dtype must be jpg or png, not 'bmp'$"):
+    with pytest.raises(UnusableQuery, match=r"dtype must be jpg or png, not 'bmp'$"):
         query(dtype="bmp").word("dtype", Format, "png", {"gif": "ask for less"})

@@ -36,7 +36,7 @@ def test_latents_are_never_divided_by_zero(query: str) -> None:
 
 
 def test_contradictions_are_refused() -> None:
-    with pytest.raises(UnusableQuery, match="do_scaling=false asks for no scaling, but scaling_factor or shift_factor is given"):
+    with pytest.raises(UnusableQuery, match="do_scaling=false asks for no scaling, but "):
         stated_scaling(Query("do_scaling=False&shift_factor=1", KNOWN), OWN)
 
 
