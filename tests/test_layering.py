@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "explorer": ("service.http",),
     "diffusers_remote": (
         *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
-        *("service.inference", "service.engine.errors"),
+        *("service.inference", "service.engine.errors", "models.preprocess", "models.spatial_latents"),
     ),
     "rest": (
         *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),

@@ -29,4 +29,7 @@ def file_answer(file: bytes, image_format: ImageFormat, inference: Inference) ->
 
 
 def _common(inference: Inference) -> dict[str, str]:
-    return {"x-model": inference.model.label, "server-timing": inference.timings.header, "vary": "accept"}
+    headers = {"x-model": inference.model.label, "server-timing": inference.timings.header, "vary": "accept"}
+    if inference.warnings.found:
+        headers["x-warnings"] = str(len(inference.warnings.found))
+    return headers

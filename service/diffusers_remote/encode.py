@@ -1,53 +1,74 @@
 """`POST /diffusers/{model}/encode`: what `remote_encode` of diffusers sends. A picture file or a tensor in, latents out."""
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from models.spatial_latents import SpatialLatents
 from service.diffusers_remote.answers import tensor_answer
-from service.diffusers_remote.opening import Autoencoder, opened
+from service.diffusers_remote.opening import opened
+from service.diffusers_remote.picture_file import picture_pixels
 from service.diffusers_remote.query import Query, UnusableQuery
-from service.diffusers_remote.scaling import stated_scaling
-from service.diffusers_remote.tensors import Floats, FloatType, read_tensor
+from service.diffusers_remote.scaling import Scaling, stated_scaling
+from service.diffusers_remote.tensors import TYPE_HINTS, Floats, FloatType, check_finite, read_tensor
 from service.formats.errors import Unusable
+from service.formats.raw_items import RawItems
 from service.http.call import Answer, Call
+from service.inference.inference import Inference
 from service.latents.noise import MAX_SEED
+from service.operations import shaped
 from service.operations.encode import draw_from_posterior
 from service.operations.service import Service
+from service.operations.shaped import ShapedPosteriors
 
-# What the client knows, and four more, which can be written into the address of the endpoint: ?mode=sample&seed=7.
+# The client sends the first four; the others can be written into the address of the endpoint: ?mode=sample&seed=7.
 KNOWN = ("shape", "dtype", "scaling_factor", "shift_factor", "do_scaling", "mode", "seed", "timeout_ms")
 Mode = Literal["mean", "sample"]
-A_PICTURE = "(N, {channels}, H, W) with values from -1 to 1"
+# By the number of dimensions of a tensor that does not suit.
+HINTS = {3: "; add the first dimension with unsqueeze(0)", 5: "; a video has to be sent as its pictures"}
 
 
 async def encode(service: Service, call: Call) -> Answer:
     """Encode pictures to latents: the means of their posteriors, or draws from them with a seed."""
     query = Query(call.query, KNOWN)
-    dtype: FloatType = query.word("dtype", FloatType, "float32")
+    dtype: FloatType = query.word("dtype", FloatType, "float32", TYPE_HINTS)
     mode: Mode = query.word("mode", Mode, "mean")
     seed = query.whole("seed", 0, MAX_SEED)
     if seed is not None and mode == "mean":
         raise UnusableQuery("seed is for mode=sample; the mean is always the same")
-    inference, model = opened(service, call, query)
-    scaling = stated_scaling(query, model.scaling)
-    offload, pipeline = service.pipeline.offload, service.pipeline
+    inference, latents = opened(service, call, query)
+    scaling, pipeline = stated_scaling(query, latents), service.pipeline
+    rows: NDArray[Any]
     if "shape" in query:
         shape = query.shape("the pictures")
-        x = await offload(len(call.body), partial(_pictures, call.body, shape, dtype, model))
-        mu, sigma = await model.encode(pipeline, inference, x)  # (N, C, h, w)
+        channels = inference.model.shape[2]
+        rows = await pipeline.offload(len(call.body), partial(_pictures, call.body, shape, dtype, channels))
     else:
-        mu, sigma = await model.encode_file(pipeline, inference, call.body)
-    headers = {}
+        rows = await picture_pixels(pipeline, inference, call.body, latents.factor)
+    notes = list(inference.warnings.found)  # `encode` replaces them
+    posteriors = await shaped.encode(pipeline, inference, RawItems(rows=rows))
+    inference.warnings.found += notes
+    work = partial(_answer, posteriors, mode, seed, scaling, dtype, inference)
+    return await pipeline.offload(posteriors.mu.nbytes, work)
+
+
+def _pictures(body: bytes, shape: tuple[int, ...], dtype: FloatType, channels: int) -> Floats:
+    """Return pictures (N, C, H, W) about [0, 1] of a tensor about from -1 to 1. Raises Undecodable, Unusable."""
+    if len(shape) != 4 or shape[1] != channels:
+        hint = HINTS.get(len(shape), "")
+        raise Unusable(f"the tensors that this model encodes have the shape (N, {channels}, H, W), not {list(shape)}{hint}")
+    return (read_tensor(body, shape, dtype) + np.float32(1)) * np.float32(0.5)
+
+
+def _answer(
+    posteriors: ShapedPosteriors, mode: Mode, seed: int | None, scaling: Scaling, dtype: FloatType, inference: Inference
+) -> Answer:
+    check_finite(posteriors.mu, "the latents of these pictures")
+    z, headers = posteriors.mu, dict[str, str]()
     if mode == "sample":
-        seed, mu = await offload()
-        headers["x-seed"] = str(seed)
-    return await offload(mu.nbytes, lambda: tensor_answer(scaling.applied(mu), dtype, inference, headers))
-
-
-def _pictures(body: bytes, shape: tuple[int, ...], dtype: FloatType, model: Autoencoder) -> Floats:
-    """Return pictures (N, C, H, W). Raises Undecodable, Unusable."""
-    if len(shape) != 4 or shape[1] != model.channels:
-        form = f"(N, {model.channels}, H, W)"
-        hint = "; a video has to be sent as its pictures" if len(shape) == 5 else "; add the first dimension with unsqueeze(0)" if len(shape) == 3 else ""
-        raise Unusable(f"the tensors that this model encodes have the shape {form}, not {list(shape)}{hint}")
-    return read_tensor(body, shape, dtype)
+        flat = (part.reshape(len(z), -1) for part in (z, posteriors.sigma))
+        seed, drawn = draw_from_posterior(*flat, seed)
+        z, headers = drawn.reshape(z.shape), {"x-seed": str(seed)}
+    return tensor_answer(scaling.applied(z), dtype, inference, headers)

@@ -1,23 +1,21 @@
 """Finds the model and the deadline of a request. Knows nothing of tensors."""
 
+from models.spatial_latents import SpatialLatents
 from service.diffusers_remote.query import Query, UnusableQuery
 from service.http.call import MILLISECONDS, Call
-from service.http.problems import HttpError
 from service.inference.inference import Inference
 from service.observe.printable import short
 from service.operations.service import Service
+from service.operations.shaped import spatial_of
 
 LONGEST_MILLISECONDS = 10**9 - 1
 
 
-class NoAutoencoder(HttpError):
-    """The model's latents have no height and width."""
+def opened(service: Service, call: Call, query: Query) -> tuple[Inference, SpatialLatents]:
+    """Return the model that the path names, with the deadline of the call, and how the model's latents are made up.
 
-    status, code = 422, "unusable_model"
-
-
-def opened(service: Service, call: Call, query: Query) -> Inference:
-    """Return the model that the path names and the deadline of a call. Raises UnknownModel, NoAutoencoder, UnusableQuery."""
+    Raises UnknownModel, NoLatentShape, UnusableQuery.
+    """
     milliseconds, header = query.whole("timeout_ms", most=LONGEST_MILLISECONDS), call.headers.get("x-timeout-ms")
     if milliseconds is None and header is not None:
         if not MILLISECONDS.fullmatch(header):
@@ -25,4 +23,5 @@ def opened(service: Service, call: Call, query: Query) -> Inference:
         milliseconds = int(header)
     deadline = None if milliseconds is None else call.started + milliseconds / 1000
     call.limit(deadline)
-    return Inference(service.pipeline.catalog.get(call.path["model"]), deadline, call.timings)
+    model = service.pipeline.catalog.get(call.path["model"])
+    return Inference(model, deadline, call.timings), spatial_of(model)

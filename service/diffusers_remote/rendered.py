@@ -1,32 +1,31 @@
-"""Decoded pictures as diffusers postprocesses them: floats from 0 to 1, bytes, picture files. Knows nothing of requests."""
+"""Decoded pictures, float32 (N, H, W, C) about [0, 1], in the forms that diffusers postprocesses them to."""
 
 import io
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from models.preprocess import Pixels
+from service.diffusers_remote.tensors import Floats
 from service.formats import png
 
-Floats = NDArray[np.float32]
 ImageFormat = Literal["jpg", "png"]
 MEDIA_TYPES: dict[ImageFormat, str] = {"jpg": "image/jpeg", "png": "image/png"}
 JPEG_QUALITY = 95
 
 
-def unit_range(decoded: Floats) -> Floats:
-    """Return pictures from 0 to 1, of what the decoder makes, which is about from -1 to 1; the rest is cut off."""
-    return np.clip(decoded * np.float32(0.5) + np.float32(0.5), 0, 1)
+def unprocessed(decoded: Floats) -> Floats:
+    """Return pictures as AutoencoderKL decodes them, (N, C, H, W), about from -1 to 1."""
+    return (decoded * np.float32(2) - np.float32(1)).transpose(0, 3, 1, 2)
 
 
-def to_bytes(decoded: Floats) -> NDArray[np.uint8]:
-    """Return pictures uint8 (N, H, W, C) of decoded ones, (N, C, H, W)."""
-    seen = unit_range(decoded).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(np.rint(seen * np.float32(255)).astype(np.uint8))
+def denormalised(decoded: Floats) -> Floats:
+    """Return pictures (N, C, H, W) from 0 to 1; what lies beyond is cut off."""
+    return decoded.clip(0, 1).transpose(0, 3, 1, 2)
 
 
-def picture_file(pixels: NDArray[np.uint8], image_format: ImageFormat) -> bytes:
+def as_file(pixels: Pixels, image_format: ImageFormat) -> bytes:
     """Return a picture, uint8 (H, W, C), as a file."""
     if image_format == "png":
         return png.write(pixels)

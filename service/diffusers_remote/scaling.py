@@ -9,40 +9,37 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.spatial_latents import SpatialLatents
 from service.diffusers_remote.query import Query, UnusableQuery
-from service.diffusers_remote.tensors import check_finite
-
-Floats = NDArray[np.float32]
-PARAMETERS = ("scaling_factor", "shift_factor")
+from service.diffusers_remote.tensors import Floats, check_finite
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Latents as they travel are (z - shift) * scale."""
+    """Latents (N, C, h, w) travel as (z - shift) * scale. Both have one number for all channels, or one for each."""
 
-    scale: float = 1.0
-    shift: float = 0.0
+    scale: tuple[float, ...] = (1.0,)
+    shift: tuple[float, ...] = (0.0,)
 
     def removed(self, sent: Floats) -> Floats:
         """Return latents as the decoder takes them. Raises Unusable if they are too large for float32."""
         with np.errstate(over="ignore", invalid="ignore"):
-            z = sent if self.scale == 1 else sent / np.float32(self.scale)
-            z = z if self.shift == 0 else z + np.float32(self.shift)
-        check_finite(z, f"the latents divided by scaling_factor ({self.scale:g}), plus shift_factor ({self.shift:g}),")
+            z = sent if self.scale == (1,) else sent / _of_channels(self.scale)
+            z = z if self.shift == (0,) else z + _of_channels(self.shift)
+        check_finite(z, "the latents, divided by the scaling factor and shifted,")
         return z
 
     def applied(self, z: Floats) -> Floats:
         """Return latents of the encoder as they travel. Those that are too large for float32 are infinite."""
         with np.errstate(over="ignore"):
-            sent = z if self.shift == 0 else z - np.float32(self.shift)
-            return sent if self.scale == 1 else sent * np.float32(self.scale)
+            sent = z if self.shift == (0,) else z - _of_channels(self.shift)
+            return sent if self.scale == (1,) else sent * _of_channels(self.scale)
 
 
-def stated_scaling(query: Query, own: Scaling) -> Scaling:
-    """Return the scaling that a request asks for: by default none.
+def stated_scaling(query: Query, latents: SpatialLatents) -> Scaling:
+    """Return the scaling that a request asks for: by default none. Raises UnusableQuery.
 
-    `own`: the scaling in the configuration of the model, for requests with the deprecated `do_scaling`. Factors that the
-    request states win over it. Raises UnusableQuery.
+    Requests with the deprecated `do_scaling` get that in the configuration of the model, but factors that they state win.
     """
     asked = query.flag("do_scaling")
     scale, shift = query.number("scaling_factor"), query.number("shift_factor")
@@ -50,5 +47,15 @@ def stated_scaling(query: Query, own: Scaling) -> Scaling:
         raise UnusableQuery("do_scaling=false asks for no scaling, but scaling_factor or shift_factor is given; leave one out")
     if scale is not None and np.float32(scale) == 0:
         raise UnusableQuery("scaling_factor is 0 in float32, by which latents cannot be divided; for no scaling, leave it out")
-    default = own if asked and scale is None else Scaling()
-    return Scaling(default.scale if scale is None else scale, default.shift if shift is None else shift)
+    default = _own(latents) if asked and scale is None else Scaling()
+    return Scaling(default.scale if scale is None else (scale,), default.shift if shift is None else (shift,))
+
+
+def _own(latents: SpatialLatents) -> Scaling:
+    if latents.mean is None or latents.std is None:
+        return Scaling((latents.scaling_factor,), (latents.shift_factor or 0.0,))
+    return Scaling(tuple(latents.scaling_factor / std for std in latents.std), latents.mean)
+
+
+def _of_channels(numbers: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.array(numbers, np.float32)[:, None, None]

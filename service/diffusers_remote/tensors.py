@@ -16,6 +16,11 @@ Floats = NDArray[np.float32]
 # Types of floats that tensors are sent in, by the names that torch gives them. numpy has no bfloat16: it is read as its bits.
 FloatType = Literal["float16", "bfloat16", "float32"]
 BYTES: dict[FloatType, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
+# What to do instead of sending other types.
+TYPE_HINTS = {
+    "float64": "send the tensor as float()",
+    "uint8": "send floats from -1 to 1, that is bytes / 127.5 - 1, or a PIL picture",
+}
 # A bfloat16 is the upper half of the float32 with the same value.
 LOWER_BITS = 16
 

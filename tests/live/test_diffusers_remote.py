@@ -241,7 +241,7 @@ def test_what_is_not_served_is_refused_in_words(url: str, decoder: str, encoder:
     assert "1 of the 256 numbers of the tensor are NaN" in refused(remote_decode, decoder, z.put(torch.tensor(3), torch.tensor(torch.nan)), **scaled)
     assert "image_format must be jpg or png, not 'webp'" in refused(remote_decode, decoder, z, image_format="webp", **scaled)
     assert "unknown_model: " in refused(remote_decode, f"{url}/diffusers/none/decode", z, **scaled)
-    assert "unusable_model: 'grey' " in refused(remote_decode, f"{url}/diffusers/grey/decode", z, **scaled)
+    assert "the latents of 'grey' have no shape" in refused(remote_decode, f"{url}/diffusers/grey/decode", z, **scaled)
     assert "too_many_items: " in refused(remote_decode, decoder, latents(9, 4, 8, 8), output_type="pt", return_type="pt", **scaled)
     assert "not_found: " in refused(remote_decode, f"{url}/diffusers/tiny-kl/decod", z, **scaled)
     no_key = decoder.replace(f"app:{KEY}@", "")
