@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "operations": (
         *("service.inference", "service.store", "service.engine.errors", "service.formats", "service.latents"),
         *("models.readers", "models.files", "models.preprocess", "models.kinds"),
-        *("models.scores", "models.calibration", "models.regret"),
+        *("models.scores", "models.calibration", "models.regret", "models.spatial_latents"),
     ),
     "bulk": (
         *("service.engine", "service.inference", "service.formats", "service.store", "service.operations"),

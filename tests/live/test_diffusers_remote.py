@@ -51,7 +51,7 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> AutoencoderKL:
 @pytest.fixture(scope="module")
 def url(vae: Any) -> Iterator[str]:
     """The address of a service of it, which needs a key, with the key in it."""
-    arguments = ("--models-dir", str(vae.directory), "--default-model", "grey", "--max-rows", "8")
+    arguments = ("--models-dir", str(vae.directory), "--default-model", "grey", "--max-rows", "8", "--max-batch", "8")
     with serving(*arguments, variables={"VAE_API_KEYS": f"app infer {KEY}"}) as server:
         yield server.url.replace("http://", f"http://app:{KEY}@")
 
