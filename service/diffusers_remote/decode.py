@@ -11,7 +11,7 @@ from service.diffusers_remote.packed import unpacked
 from service.diffusers_remote.query import Query, UnusableQuery
 from service.diffusers_remote.rendered import ImageFormat, as_file, denormalised, unprocessed
 from service.diffusers_remote.scaling import Scaling, stated_scaling
-from service.diffusers_remote.tensors import TYPE_HINTS, Floats, FloatType, check_finite, read_tensor
+from service.diffusers_remote.tensors import TYPE_HINTS, Floats, FloatType, RawTensor, check_finite
 from service.formats.errors import Unusable
 from service.formats.pictures import to_uint8
 from service.http.call import Answer, Call
@@ -47,17 +47,17 @@ async def decode(service: Service, call: Call) -> Answer:
     """Decode latents to pictures."""
     query = Query(call.query, KNOWN)
     wanted = _wanted(query, call.headers.get("accept", ""))
-    shape, sides = query.shape("the latents"), (query.whole("height"), query.whole("width"))
+    sent = RawTensor(call.body, query.shape("the latents"), wanted.dtype)
+    sides = query.whole("height"), query.whole("width")
     inference, latents = opened(service, call, query)
     scaling = stated_scaling(query, latents)
-    if wanted.is_file and shape[0] > 1:
+    if wanted.is_file and sent.shape[0] > 1:
         raise UnusableQuery(
-            f"a picture file has one picture, but the tensor has {shape[0]} latents; send them one by one, or ask for tensors: "
-            "output_type='pt', with partial_postprocess=True for bytes"
+            f"a picture file has one picture, but the tensor has {sent.shape[0]} latents; send them one by one, or ask for "
+            "tensors: output_type='pt', with partial_postprocess=True for bytes"
         )
     pipeline = service.pipeline
-    read = partial(_latents, call.body, shape, wanted.dtype, sides, scaling, latents)
-    z = await pipeline.offload(len(call.body), read)
+    z = await pipeline.offload(len(call.body), partial(_latents, sent, sides, scaling, latents))
     decoded = await shaped.decode(pipeline, inference, z)  # (N, H, W, C)
     return await pipeline.offload(decoded.nbytes, partial(_answer, decoded, wanted, inference))
 
@@ -73,26 +73,20 @@ def _wanted(query: Query, accept: str) -> Wanted:
     )
 
 
-def _latents(
-    body: bytes,
-    shape: tuple[int, ...],
-    dtype: FloatType,
-    sides: tuple[int | None, int | None],
-    scaling: Scaling,
-    latents: SpatialLatents,
-) -> Floats:
+def _latents(sent: RawTensor, sides: tuple[int | None, int | None], scaling: Scaling, latents: SpatialLatents) -> Floats:
     """Return latents (N, C, h, w) as the decoder takes them. Raises Undecodable, Unusable."""
-    if len(shape) == 5:
-        raise Unusable(f"latents of five dimensions, {list(shape)}, are those of a video; {NO_VIDEO}")
+    dims = len(sent.shape)
     height, width = sides
-    if len(shape) == 3 and (height is None or width is None):
+    if dims == 5:
+        raise Unusable(f"latents of five dimensions, {list(sent.shape)}, are those of a video; {NO_VIDEO}")
+    if dims == 3 and (height is None or width is None):
         raise Unusable("packed latents, of three dimensions, need the height and the width of the pictures in pixels")
-    sent = read_tensor(body, shape, dtype)
-    if len(shape) == 3 and height is not None and width is not None:
-        sent = unpacked(sent, height, width, latents.factor)
-    if sent.ndim != 4 or sent.shape[1] != latents.channels:
-        raise Unusable(f"the latents of this model have the shape (N, {latents.channels}, h, w), not {list(sent.shape)}")
-    return scaling.removed(sent)
+    numbers = sent.numbers()
+    if dims == 3 and height is not None and width is not None:
+        numbers = unpacked(numbers, height, width, latents.factor)
+    if numbers.ndim != 4 or numbers.shape[1] != latents.channels:
+        raise Unusable(f"the latents of this model have the shape (N, {latents.channels}, h, w), not {list(numbers.shape)}")
+    return scaling.removed(numbers)
 
 
 def _answer(decoded: Floats, wanted: Wanted, inference: Inference) -> Answer:

@@ -6,13 +6,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.spatial_latents import SpatialLatents
 from service.diffusers_remote.answers import tensor_answer
 from service.diffusers_remote.opening import opened
 from service.diffusers_remote.picture_file import picture_pixels
 from service.diffusers_remote.query import Query, UnusableQuery
 from service.diffusers_remote.scaling import Scaling, stated_scaling
-from service.diffusers_remote.tensors import TYPE_HINTS, Floats, FloatType, check_finite, read_tensor
+from service.diffusers_remote.tensors import TYPE_HINTS, Floats, FloatType, RawTensor, check_finite
 from service.formats.errors import Unusable
 from service.formats.raw_items import RawItems
 from service.http.call import Answer, Call
@@ -42,9 +41,8 @@ async def encode(service: Service, call: Call) -> Answer:
     scaling, pipeline = stated_scaling(query, latents), service.pipeline
     rows: NDArray[Any]
     if "shape" in query:
-        shape = query.shape("the pictures")
-        channels = inference.model.shape[2]
-        rows = await pipeline.offload(len(call.body), partial(_pictures, call.body, shape, dtype, channels))
+        sent = RawTensor(call.body, query.shape("the pictures"), dtype)
+        rows = await pipeline.offload(len(call.body), partial(_pictures, sent, inference.model.shape[2]))
     else:
         rows = await picture_pixels(pipeline, inference, call.body, latents.factor)
     notes = list(inference.warnings.found)  # `encode` replaces them
@@ -54,12 +52,13 @@ async def encode(service: Service, call: Call) -> Answer:
     return await pipeline.offload(posteriors.mu.nbytes, work)
 
 
-def _pictures(body: bytes, shape: tuple[int, ...], dtype: FloatType, channels: int) -> Floats:
+def _pictures(sent: RawTensor, channels: int) -> Floats:
     """Return pictures (N, C, H, W) about [0, 1] of a tensor about from -1 to 1. Raises Undecodable, Unusable."""
+    shape = sent.shape
     if len(shape) != 4 or shape[1] != channels:
         hint = HINTS.get(len(shape), "")
         raise Unusable(f"the tensors that this model encodes have the shape (N, {channels}, H, W), not {list(shape)}{hint}")
-    return (read_tensor(body, shape, dtype) + np.float32(1)) * np.float32(0.5)
+    return (sent.numbers() + np.float32(1)) * np.float32(0.5)
 
 
 def _answer(
@@ -68,7 +67,6 @@ def _answer(
     check_finite(posteriors.mu, "the latents of these pictures")
     z, headers = posteriors.mu, dict[str, str]()
     if mode == "sample":
-        flat = (part.reshape(len(z), -1) for part in (z, posteriors.sigma))
-        seed, drawn = draw_from_posterior(*flat, seed)
+        seed, drawn = draw_from_posterior(z.reshape(len(z), -1), posteriors.sigma.reshape(len(z), -1), seed)
         z, headers = drawn.reshape(z.shape), {"x-seed": str(seed)}
     return tensor_answer(scaling.applied(z), dtype, inference, headers)

@@ -4,7 +4,7 @@ A tensor travels as its numbers in the order of memory, little-endian; its shape
 """
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -25,22 +25,28 @@ TYPE_HINTS = {
 LOWER_BITS = 16
 
 
-def read_tensor(body: bytes, shape: Sequence[int], dtype: FloatType) -> Floats:
-    """Return the numbers of a tensor as float32, in its shape. Raises Undecodable, Unusable.
+@dataclass(frozen=True, slots=True)
+class RawTensor:
+    """A tensor as it was sent: its shape may be any positive whole numbers, whatever the length of the body."""
 
-    The shape may be any positive whole numbers: nothing is allocated before the body is known to fill it.
-    """
-    size, expected = BYTES[dtype], BYTES[dtype] * math.prod(shape)
-    if len(body) != expected:
-        raise Undecodable(
-            f"the body has {len(body)} bytes, but shape {list(shape)} of {dtype} needs {expected}, {size} for each number"
-        )
-    if dtype == "bfloat16":
-        numbers = (np.frombuffer(body, "<u2").astype(np.uint32) << LOWER_BITS).view(np.float32)
-    else:
-        numbers = np.frombuffer(body, np.dtype(dtype).newbyteorder("<")).astype(np.float32)
-    check_finite(numbers, "the tensor")
-    return numbers.reshape(shape)
+    body: bytes
+    shape: tuple[int, ...]
+    dtype: FloatType
+
+    def numbers(self) -> Floats:
+        """Return the numbers as float32, in their shape. Raises Undecodable, Unusable."""
+        size, expected = BYTES[self.dtype], BYTES[self.dtype] * math.prod(self.shape)
+        if len(self.body) != expected:
+            raise Undecodable(
+                f"the body has {len(self.body)} bytes, but shape {list(self.shape)} of {self.dtype} needs {expected}, "
+                f"{size} for each number"
+            )
+        if self.dtype == "bfloat16":
+            numbers = (np.frombuffer(self.body, "<u2").astype(np.uint32) << LOWER_BITS).view(np.float32)
+        else:
+            numbers = np.frombuffer(self.body, np.dtype(self.dtype).newbyteorder("<")).astype(np.float32)
+        check_finite(numbers, "the tensor")
+        return numbers.reshape(self.shape)
 
 
 def check_finite(numbers: Floats, what: str) -> None:

@@ -9,7 +9,7 @@ import requests
 import torch
 from diffusers import AutoencoderKL
 from diffusers.image_processor import VaeImageProcessor
-from diffusers.utils.remote_utils import remote_decode, remote_encode
+from diffusers.utils import remote_utils
 from diffusers.video_processor import VideoProcessor
 from PIL import Image
 from torch import Tensor
@@ -19,6 +19,9 @@ from service.latents.noise import standard_normal
 
 from .server import serving
 
+# What it returns depends on its arguments in ways that its types do not say.
+remote_decode: Any = remote_utils.remote_decode
+remote_encode: Any = remote_utils.remote_encode
 KEY = "a-key-for-the-url-0123456789"
 SCALE, SHIFT, FACTOR = 0.3611, 0.1159, 8
 # Half the distance of two neighbouring numbers, relative to them, and a little for the last bits of float32.
@@ -27,12 +30,13 @@ TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> AutoencoderKL:
+def vae(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """An untrained AutoencoderKL of four levels, saved where `endpoint` serves it, beside a VAE of another kind."""
     directory = tmp_path_factory.mktemp("kl")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = AutoencoderKL(
+        kind: Any = AutoencoderKL
+        made = kind(
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
             block_out_channels=(8, 8, 16, 16),
@@ -90,9 +94,7 @@ def alike(found: Image.Image, expected: Image.Image, levels: int = 1) -> bool:
 
 @pytest.mark.parametrize("dtype", list(PRECISION), ids=str)
 @pytest.mark.parametrize("sides", [(8, 8), (5, 12)])
-def test_tensors_are_those_of_its_own_vae(
-    vae: AutoencoderKL, decoder: str, dtype: torch.dtype, sides: tuple[int, int]
-) -> None:
+def test_tensors_are_those_of_its_own_vae(vae: Any, decoder: str, dtype: torch.dtype, sides: tuple[int, int]) -> None:
     z = latents(2, 4, *sides, dtype=dtype)
     found = remote_decode(decoder, z, output_type="pt", return_type="pt", scaling_factor=SCALE, shift_factor=SHIFT)
     assert isinstance(found, Tensor)
@@ -101,7 +103,7 @@ def test_tensors_are_those_of_its_own_vae(
 
 
 @pytest.mark.parametrize("dtype", list(PRECISION), ids=str)
-def test_pictures_are_those_of_its_own_processor(vae: AutoencoderKL, decoder: str, dtype: torch.dtype) -> None:
+def test_pictures_are_those_of_its_own_processor(vae: Any, decoder: str, dtype: torch.dtype) -> None:
     z = latents(1, 4, 8, 12, dtype=dtype)
     processor = VaeImageProcessor()
     (expected,) = processor.postprocess(vae.decode(z.float() / SCALE).sample, output_type="pil")
@@ -126,7 +128,7 @@ def test_pictures_are_those_of_its_own_processor(vae: AutoencoderKL, decoder: st
     assert alike(by_processor, expected, levels)
 
 
-def test_several_pictures_come_as_tensors(vae: AutoencoderKL, decoder: str) -> None:
+def test_several_pictures_come_as_tensors(vae: Any, decoder: str) -> None:
     z = latents(3, 4, 8, 8)
     expected = VaeImageProcessor().postprocess(vae.decode(z / SCALE).sample, output_type="pil")
     shared: dict[str, Any] = {"endpoint": decoder, "tensor": z, "scaling_factor": SCALE}
@@ -139,7 +141,7 @@ def test_several_pictures_come_as_tensors(vae: AutoencoderKL, decoder: str) -> N
         remote_decode(output_type="pil", **shared)
 
 
-def test_scaling_is_done_as_it_is_asked_for(vae: AutoencoderKL, decoder: str) -> None:
+def test_scaling_is_done_as_it_is_asked_for(vae: Any, decoder: str) -> None:
     z = latents(1, 4, 8, 8)
 
     def decoded(**scaling: Any) -> Any:
@@ -155,7 +157,7 @@ def test_scaling_is_done_as_it_is_asked_for(vae: AutoencoderKL, decoder: str) ->
         assert close(decoded(shift_factor=1), vae.decode(z / SCALE + 1).sample)
 
 
-def test_packed_latents_are_unpacked(vae: AutoencoderKL, decoder: str) -> None:
+def test_packed_latents_are_unpacked(vae: Any, decoder: str) -> None:
     z = latents(2, 4, 8, 12)
     packed = z.reshape(2, 4, 4, 2, 6, 2).permute(0, 2, 4, 1, 3, 5).reshape(2, 24, 16)
     found = remote_decode(
@@ -178,9 +180,7 @@ def test_a_batch_has_the_bits_of_single_ones(decoder: str, encoder: str, dtype: 
 
 @pytest.mark.parametrize("dtype", list(PRECISION), ids=str)
 @pytest.mark.parametrize("sides", [(64, 64), (40, 96)])
-def test_latents_are_those_of_its_own_vae(
-    vae: AutoencoderKL, encoder: str, dtype: torch.dtype, sides: tuple[int, int]
-) -> None:
+def test_latents_are_those_of_its_own_vae(vae: Any, encoder: str, dtype: torch.dtype, sides: tuple[int, int]) -> None:
     x = latents(2, 3, *sides, dtype=dtype)
     mean = vae.encode(x.float()).latent_dist.mean
     for found, expected in (
@@ -194,9 +194,7 @@ def test_latents_are_those_of_its_own_vae(
 
 @pytest.mark.parametrize("sides", [(64, 64), (40, 96), (71, 45)])
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "1"])
-def test_a_picture_is_prepared_as_its_own_processor_does(
-    vae: AutoencoderKL, encoder: str, sides: tuple[int, int], mode: str
-) -> None:
+def test_a_picture_is_prepared_as_its_own_processor_does(vae: Any, encoder: str, sides: tuple[int, int], mode: str) -> None:
     shown = picture(*sides).convert(mode)
     x = VaeImageProcessor(vae_scale_factor=FACTOR).preprocess(shown.convert("RGB"))
     found = remote_encode(encoder, shown, SCALE, SHIFT)
@@ -212,7 +210,7 @@ def test_a_picture_comes_back(encoder: str, decoder: str) -> None:
     assert back.size == shown.size
 
 
-def test_a_draw_from_the_posterior_has_a_seed(vae: AutoencoderKL, encoder: str) -> None:
+def test_a_draw_from_the_posterior_has_a_seed(vae: Any, encoder: str) -> None:
     x = latents(2, 3, 64, 64).clamp(-1, 1)
     posterior = vae.encode(x).latent_dist
     eps = torch.from_numpy(standard_normal(7, 2, 256)).reshape(2, 4, 8, 8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.diffusers_remote.tensors import BYTES, FloatType, read_tensor, tensor_bytes
+from service.diffusers_remote.tensors import BYTES, FloatType, RawTensor, tensor_bytes
 from service.formats.errors import Undecodable, Unusable
 
 TYPES = list(BYTES)
@@ -19,7 +19,7 @@ def test_every_finite_number_of_16_bits_is_read_and_written_as_torch_does(dtype:
     bits = torch.arange(1 << 16, dtype=torch.int32).to(torch.int16)
     numbers = bits.view(torch.float16 if dtype == "float16" else torch.bfloat16).to(getattr(torch, dtype))
     numbers = numbers[numbers.float().isfinite()]
-    read = read_tensor(raw(numbers), numbers.shape, dtype)
+    read = RawTensor(raw(numbers), numbers.shape, dtype).numbers()
     assert read.dtype == np.float32
     assert read.tobytes() == raw(numbers.float())
     assert tensor_bytes(read, dtype) == raw(numbers)
@@ -43,13 +43,13 @@ def test_numbers_are_rounded_as_torch_rounds(dtype: FloatType) -> None:
 
 def test_a_tensor_keeps_its_shape_and_order() -> None:
     tensor = torch.arange(24.0).reshape(2, 3, 4)
-    assert read_tensor(raw(tensor), (2, 3, 4), "float32").tolist() == tensor.tolist()
+    assert RawTensor(raw(tensor), (2, 3, 4), "float32").numbers().tolist() == tensor.tolist()
 
 
 def test_a_transposed_array_is_written_in_the_order_of_its_indices() -> None:
     numbers = np.arange(6, dtype=np.float32).reshape(2, 3).T
     for dtype in TYPES:
-        assert read_tensor(tensor_bytes(numbers, dtype), (3, 2), dtype).tolist() == numbers.tolist()
+        assert RawTensor(tensor_bytes(numbers, dtype), (3, 2), dtype).numbers().tolist() == numbers.tolist()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_transposed_array_is_written_in_the_order_of_its_indices() -> None:
 )
 def test_a_body_that_does_not_fill_the_shape_is_refused(length: int, shape: tuple[int, ...], dtype: FloatType) -> None:
     with pytest.raises(Undecodable, match=f"the body has {length} bytes, but shape"):
-        read_tensor(bytes(length), shape, dtype)
+        RawTensor(bytes(length), shape, dtype).numbers()
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -73,7 +73,7 @@ def test_a_body_that_does_not_fill_the_shape_is_refused(length: int, shape: tupl
 def test_numbers_that_are_not_finite_are_counted_and_refused(dtype: FloatType, bad: float) -> None:
     tensor = torch.tensor([1.0, bad, 2.0, bad]).to(getattr(torch, dtype))
     with pytest.raises(Unusable, match="2 of the 4 numbers of the tensor are NaN or infinite"):
-        read_tensor(raw(tensor), (4,), dtype)
+        RawTensor(raw(tensor), (4,), dtype).numbers()
 
 
 def test_numbers_too_large_for_float16_become_infinite_as_in_torch() -> None:
