@@ -128,7 +128,8 @@ def _read_diffusers(directory: Path, config_bytes: bytes, raw: dict[str, Any]) -
     weights_file = diffusers_layout.weights_file(directory)
     try:
         config = diffusers_layout.model_config(raw, diffusers_layout.read_sigma(weights_file))
-        manifest = Manifest(config, Pictures(*config.shape, fit="exact"), {"layout": "diffusers"})
+        channels, height, width = config.shape
+        manifest = Manifest(config, Pictures(channels, height, width, fit="exact"), {"layout": "diffusers"})
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{file}: {_shortened(error)}") from None
     state, content = diffusers_layout.read_weights(weights_file, _shapes(file, manifest))

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from reprlib import repr as short_repr
@@ -162,13 +163,11 @@ def save_diffusers(path: str | Path, vae: VAE) -> None:
         raise ValueError(f"the layout of diffusers is for the net {ARCH}, not for {config.arch}")
     if config.likelihood != "gaussian" or config.likelihood_options.get("link") != "identity":
         raise ValueError("the layout of diffusers is for a gaussian likelihood with the link 'identity'")
-    from diffusers import __version__
-
     channels, height, width = config.shape
     sizes = {"in_channels": channels, "out_channels": channels, "sample_size": height if height == width else [height, width]}
     stored = {
         "_class_name": CLASS,
-        "_diffusers_version": __version__,
+        "_diffusers_version": version("diffusers"),
         **dict(sorted({**config.arch_options, **sizes}.items())),
     }
     weights = {name.removeprefix(PREFIX): t for name, t in vae.state_dict().items() if name.startswith(PREFIX)}

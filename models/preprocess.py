@@ -127,7 +127,8 @@ def preprocess(image: Image.Image, spec: Preprocessing, notes: list[Note] | None
 
     EXIF orientation is applied, transparency is blended with a background, deep greys are reduced to 8 bits, and CMYK, Lab
     and palettes become RGB. A large JPEG is decoded at a fraction of its size (see `draft`). `notes` receives what cannot be
-    right: `blank`, `clipped`, `low_range`, and `cut` for a picture that was cut with the fit "own". Raises WrongSize, and whatever Pillow raises for a picture that it cannot decode.
+    right: `blank`, `clipped`, `low_range`, and `cut` for a picture that was cut with the fit "own". Raises WrongSize, and
+    whatever Pillow raises for a picture that it cannot decode.
     """
     draft(image, spec)
     image.load()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from reprlib import repr as short_repr
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.nets.layers import MAX_WIDTH, is_whole
 from models.nets.net import Net
@@ -41,7 +41,7 @@ class AutoencoderKL(Net):
         if latent_dim != self.spatial.channels * h * w:
             raise ValueError(f"latents of {self._latent} have {self.spatial.channels * h * w} numbers, not {latent_dim}")
         _check(options)
-        self.autoencoder = _build({**options, "in_channels": channels, "out_channels": channels})
+        self.autoencoder: Any = _build({**options, "in_channels": channels, "out_channels": channels})
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mu, logvar = self.encode_any(x)
@@ -97,11 +97,10 @@ def _check(options: Mapping[str, Any]) -> None:
         raise ValueError(f"diffusers does not know the options {', '.join(sorted(unknown))[:500]}: update it, or remove them")
 
 
-def _build(options: Mapping[str, Any]) -> nn.Module:
+def _build(options: Mapping[str, Any]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations of torch inside of diffusers
-            net: nn.Module = _class()(**options)
+            return _class()(**options)
     except Exception as error:  # its constructor raises many types for values that do not fit together
         raise ValueError(f"diffusers cannot build it: {type(error).__name__}: {str(error)[:300]}") from None
-    return net

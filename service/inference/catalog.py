@@ -122,7 +122,7 @@ class Catalog:
         logged, counted and left out, as long as one model is left.
         """
         self.directory = directory
-        reason = None
+        reason: CatalogError | None = None
         found = find(directory)
         for name in names or found:
             try:

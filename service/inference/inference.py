@@ -16,9 +16,10 @@ from service.timings import Timings
 class Inference:
     """One piece of work: the model that does it, its deadline in the time of `time.monotonic`, and how long its rows took.
 
-    `any_size` allows pictures of another size than the model's, if its net takes them; their size is then `size`, (H, W), and
-    None stands for the model's own. `background` and `invert` override the preprocessing of the model. `warnings` are about the items encoded last, and
+    `background` and `invert` override the preprocessing of the model. `warnings` are about the items encoded last, and
     `stepping` is for sequences. `label` is what a conditional model is told: one value for all items, or one for each.
+    `any_size` allows pictures of another size than the model's, if its net takes them; their size is then `size`, (H, W),
+    and None stands for the model's own.
     """
 
     model: ServedModel
@@ -31,6 +32,11 @@ class Inference:
     label: tuple[str, ...] | None = None
     any_size: bool = False
     size: tuple[int, int] | None = None
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the pictures of this work."""
+        return self.model.shape if self.size is None else (*self.size, self.model.shape[2])
 
     @property
     def preprocessing(self) -> Preprocessing:

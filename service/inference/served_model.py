@@ -72,6 +72,11 @@ class ServedModel:
         return self.manifest.model.kind == "picture"
 
     @cached_property
+    def is_direct(self) -> bool:
+        """Whether its pictures and latents have one size, so that plain requests are served directly."""
+        return self.is_pictures and self.kind.spatial is None
+
+    @cached_property
     def shape(self) -> tuple[int, int, int]:
         """(H, W, C) of the pictures that show items."""
         return self.kind.shape

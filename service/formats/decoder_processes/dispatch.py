@@ -83,7 +83,7 @@ class Decoders:
             content, pixels = await self._watched(self._decoded(data, what))
             shape = spec.shape
             if spec.fit == "own":
-                shape = (spec.channels, *SIZE.unpack_from(content))
+                shape = (spec.channels, *SIZE.unpack(content[: SIZE.size].tobytes()))
                 content = content[SIZE.size :]
             size = math.prod(shape)
             if notes is not None and len(content) > size:

@@ -27,7 +27,7 @@ from service.inference.kinds import picture_encoding
 from service.inference.kinds.own_sizes import decode_own_sizes
 from service.inference.kinds.pictures import ServedPictures, decoder, with_examples
 from service.inference.kinds.served_kind import Floats, encoder
-from service.inference.kinds.sized_lanes import SizedLanes, rows_of
+from service.inference.kinds.sized_lanes import REQUEST_PIXELS, WAITING_PIXELS, SizedLanes, limits_of
 from service.inference.kinds.tiles import Tiling, tiling
 
 if TYPE_CHECKING:
@@ -36,10 +36,8 @@ if TYPE_CHECKING:
 
 # A picture with more pixels than WHOLE_PIXELS is computed in tiles of TILE x TILE pixels, neighbours of which share OVERLAP.
 WHOLE_PIXELS, TILE, OVERLAP = 1024 * 1024, 512, 128
-# The largest picture, and all pictures of a request together.
-MAX_PIXELS, REQUEST_PIXELS = 2048 * 2048, 4 * 2048 * 2048
-# All pictures of a model that are being computed or wait for it, of all requests; each pixel takes about 40 bytes.
-WAITING_PIXELS = 2 * REQUEST_PIXELS
+# The largest picture.
+MAX_PIXELS = 2048 * 2048
 
 
 class ServedAutoencoderKL(ServedPictures):
@@ -66,13 +64,13 @@ class ServedAutoencoderKL(ServedPictures):
         spatial = spatial_latents(config)
         if spatial is None:
             raise RuntimeError(f"the latents of {config.arch} have no shape")
-        rows = rows_of(config.shape[1] * config.shape[2], device.limits.max_batch)
-        work = partial(with_examples, checkpoint, device.torch_device, rows)
+        limits = limits_of(config.shape[1] * config.shape[2], device.limits)
+        work = partial(with_examples, checkpoint, device.torch_device, limits.max_batch)
         vae, latents, floats, likelihood = await device.aside(work)
         bytes_ = np.rint(floats * 255).astype(np.uint8)
-        made = await device.lanes(encoder(vae), bytes_, floats, name=f"{name} encode", only_torch=True)
+        made = await device.lanes(encoder(vae), bytes_, floats, name=f"{name} encode", only_torch=True, limits=limits)
         try:
-            made += await device.lanes(decoder(vae), latents, name=f"{name} decode", only_torch=True)
+            made += await device.lanes(decoder(vae), latents, name=f"{name} decode", only_torch=True, limits=limits)
         except BaseException:
             device.forget(made)
             raise
@@ -96,6 +94,12 @@ class ServedAutoencoderKL(ServedPictures):
         self, pipeline: "Pipeline", items: RawItems, inference: "Inference", originals: list[NDArray[Any]] | None = None
     ) -> Coroutine[Any, Any, Floats]:
         if not inference.any_size:
+            if items.rows is not None and items.rows.shape[2:] != self.shape[:2]:
+                height, width, _ = self.shape
+                raise Unusable(
+                    f"the pictures have {items.rows.shape[2]} x {items.rows.shape[3]} pixels (height x width), and here the "
+                    f"model takes {height} x {width} only; resize them"
+                )
             return picture_encoding.encode(pipeline, items, inference, originals)
         return self._encode_any(pipeline, items, inference, originals)
 
@@ -107,8 +111,6 @@ class ServedAutoencoderKL(ServedPictures):
             rows: NDArray[Any] = await decode_own_sizes(pipeline, items, inference, unit, most, REQUEST_PIXELS)
         else:
             rows = items.rows
-            for item, pixels in enumerate(rows):
-                inference.warnings.add_blank(pixels, item)
         height, width = rows.shape[2:]
         self.check_size(height, width, len(rows))
         if originals is not None:
@@ -116,8 +118,12 @@ class ServedAutoencoderKL(ServedPictures):
         inference.size = None if (height, width) == self.shape[:2] else (height, width)
         with self._admitted(len(rows) * height * width):
             if inference.size is None:
-                lane = self.lanes["encode_float" if rows.dtype == np.float32 else "encode"]
-                return await pipeline.through(lane, rows, inference)
+                if items.rows is None:
+                    return await picture_encoding.encode_pixels(pipeline, rows, inference)
+                return await picture_encoding.encode(pipeline, items, inference)
+            if items.rows is not None:
+                for item, pixels in enumerate(rows):
+                    inference.warnings.add_blank(pixels, item)
             if rows.dtype == np.uint8:
                 rows = await pipeline.offload(4 * rows.size, partial(np.divide, rows, 255, dtype=np.float32))
             if height * width <= WHOLE_PIXELS:
@@ -223,6 +229,7 @@ def any_decoder(vae: VAE) -> Any:
 
     def decode(z: Tensor) -> Tensor:
         picture: Tensor = net.decode_any(z).float()
-        return vae.likelihood(picture).mean.permute(0, 2, 3, 1).contiguous()
+        mean: Tensor = vae.likelihood(picture).mean
+        return mean.permute(0, 2, 3, 1).contiguous()
 
     return decode

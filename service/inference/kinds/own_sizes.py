@@ -55,8 +55,8 @@ async def _decode(
         spent, kept = spent + own, kept + height * width
         if height * width > limits[0] or kept > limits[1]:
             raise TooBig(
-                f"the picture has {height} x {width} pixels, and those of the request up to it {kept}; at most {limits[0]} are "
-                f"allowed in a picture and {limits[1]} in a request. Send smaller or fewer ones",
+                f"the picture has {height} x {width} pixels, and those of the request up to it {kept}; at most {limits[0]} "
+                f"are allowed in a picture and {limits[1]} in a request. Send smaller or fewer ones",
                 item,
             )
         if found and pixels.shape != found[0].shape:

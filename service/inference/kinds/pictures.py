@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Coroutine
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class ServedPictures(ServedAtOnce):
 
     compares_decoded = True
     optimises = True
-    default_scores = ("reconstruction", "deviance")
+    default_scores: ClassVar[tuple[str, ...]] = ("reconstruction", "deviance")
     at_mu_scores = ("reconstruction", "unexplained", "deviance")
 
     def __init__(self, manifest: Manifest, lanes: dict[str, Lane], likelihood: Likelihood) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from service.engine.device import Device
+from service.engine.device import Device, QueueLimits
 from service.engine.errors import Overloaded
 from service.engine.lane import Lane
 from service.inference.deadline import in_time
@@ -25,15 +25,18 @@ from service.latents import noise as seeds
 MOST_LANES, MOST_WAITING = 16, 16
 # A batch has at most so many pixels, but always one picture: what it takes is much the same for every size.
 BATCH_PIXELS = 512 * 512
+# All pictures of a request have at most so many, and all that wait for a model. Each takes about 40 bytes.
+REQUEST_PIXELS, WAITING_PIXELS = 4 * 2048 * 2048, 8 * 2048 * 2048
 
 LATE = "the deadline passed while the first batch of pictures of this size was prepared"
 
 Key = tuple[str, tuple[int, ...]]
 
 
-def rows_of(pixels: int, most: int) -> int:
-    """Return the rows of the largest batch of pictures with so many pixels each."""
-    return max(1, min(most, BATCH_PIXELS // pixels))
+def limits_of(pixels: int, device: QueueLimits) -> QueueLimits:
+    """Return the limits of a lane for pictures with so many pixels each, which are at most those of the device."""
+    batch, request, queue = (max(1, most // pixels) for most in (BATCH_PIXELS, REQUEST_PIXELS, WAITING_PIXELS))
+    return QueueLimits(min(batch, device.max_batch), min(queue, device.max_queue_rows), min(request, device.max_rows))
 
 
 @dataclass
@@ -94,10 +97,11 @@ class SizedLanes:
     async def _make(self, key: Key, pixels: int) -> Lane:
         direction, shape = key
         async with self._preparing:
-            rows = rows_of(pixels, self._device.limits.max_batch)
+            limits = limits_of(pixels, self._device.limits)
             name = f"{self._name} {_name(key)}"
-            examples = await self._device.aside(partial(_examples, direction, rows, shape))
-            (lane,) = await self._device.lanes(self._functions[direction], examples, name=name, only_torch=True)
+            examples = await self._device.aside(partial(_examples, direction, limits.max_batch, shape))
+            function = self._functions[direction]
+            (lane,) = await self._device.lanes(function, examples, name=name, only_torch=True, limits=limits)
         self._made[key] = _Made(lane)
         self.tell_of(_name(key), lane)
         self._forget_some()

@@ -34,7 +34,7 @@ class PicturesWire(Wire):
         return base64_pictures(data)
 
     def fields(self, model: ServedModel, data: NDArray[Any]) -> dict[str, Any]:
-        return {"images": base64_pictures(data), "shape": list(model.shape)}
+        return {"images": base64_pictures(data), "shape": list(data.shape[1:])}
 
     def cost(self, data: NDArray[Any], drawn: bool) -> int:
         return data.nbytes
@@ -49,4 +49,4 @@ class PicturesWire(Wire):
             given = sorted(body.values.keys() & set(DATA_KEYS))
             if given and not {"images", "image"} & set(given):
                 raise Unusable(f"{self._takes(model)}, not {given[0]!r}")
-        return pictures_of(body, model.shape, model.manifest.preprocessing.range is not None)
+        return pictures_of(body, model.shape, model.kind.spatial is not None, model.manifest.preprocessing.range is not None)
