@@ -1,4 +1,4 @@
-"""Starts `python -m service` in processes forked from one that has imported the service, which takes most of a start.
+"""Starts `python -m service`, or training, in processes forked from one that has imported it, which takes most of a start.
 
 What runs in them is the same program from its first line on. Only imports are spared: nothing has read a setting, opened a
 file or started a thread before the fork. Tests of the start itself, of memory and of several workers start real programs.
@@ -6,6 +6,7 @@ file or started a thread before the fork. Tests of the start itself, of memory a
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -22,6 +23,10 @@ from typing import IO, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 FORKING = sys.platform == "linux"
+IMPORTED = {
+    "service": ("service.app", "service.server.forwarded_headers", "service.server.server"),
+    "models.train": ("models.train.run",),
+}
 MOST_BYTES = 1 << 17  # of a request: arguments and environment
 REAPER_FAILED = 255
 
@@ -29,15 +34,16 @@ REAPER_FAILED = 255
 class Forked:
     """A process of the fork server, with the methods of subprocess.Popen that tests need. `stderr` is what it logs."""
 
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(self, arguments: Sequence[str], environment: dict[str, str], module: str = "service") -> None:
+        self.module = module
         self.returncode: int | None = None
         self._status, theirs = _socket_pair()
         reader, writer = os.pipe()
         with open(os.devnull, "wb") as nothing, theirs:
-            request = json.dumps({"arguments": arguments, "environment": environment}).encode()
-            socket.send_fds(_fork_server(), [request], [theirs.fileno(), nothing.fileno(), writer])
+            request = json.dumps({"module": module, "arguments": arguments, "environment": environment}).encode()
+            socket.send_fds(_fork_server(module), [request], [theirs.fileno(), nothing.fileno(), writer])
         os.close(writer)
-        self.stderr: IO[str] | None = os.fdopen(reader)
+        self.stderr: IO[str] = os.fdopen(reader)
         self.pid = int(self._receive(None) or "0")
         assert self.pid, "the fork server has ended"
 
@@ -50,7 +56,7 @@ class Forked:
         if self.returncode is None:
             readable, _, _ = select.select([self._status], [], [], timeout)
             if not readable:
-                raise subprocess.TimeoutExpired("service", timeout or 0.0)
+                raise subprocess.TimeoutExpired(self.module, timeout or 0.0)
             self.returncode = int(self._receive(None) or REAPER_FAILED)
             self._status.close()
         return self.returncode
@@ -77,12 +83,12 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
 
 
 @cache
-def _fork_server() -> socket.socket:
-    """Start the fork server of this process, with which it ends. Return the socket that takes requests."""
+def _fork_server(module: str) -> socket.socket:
+    """Start a fork server for this process, with which it ends. Return the socket that takes requests."""
     ours, theirs = _socket_pair()
     with theirs:
         variables = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONUNBUFFERED"), "1")}
-        command = [sys.executable, "-m", "tests.live.fork_server", str(theirs.fileno())]
+        command = [sys.executable, "-m", "tests.live.fork_server", module, str(theirs.fileno())]
         process = subprocess.Popen(command, cwd=ROOT, env=variables, pass_fds=[theirs.fileno()])
 
     @atexit.register
@@ -93,14 +99,14 @@ def _fork_server() -> socket.socket:
     return ours
 
 
-def _run(arguments: Sequence[str], environment: dict[str, str]) -> NoReturn:
-    """Become `python -m service`."""
+def _run(module: str, arguments: Sequence[str], environment: dict[str, str]) -> NoReturn:
+    """Become `python -m module`."""
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = ["service", *arguments]
+    sys.argv = [module, *arguments]
     status = 1
     try:
-        runpy.run_module("service", run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BaseException:
@@ -130,12 +136,10 @@ def _fork(request: bytes, descriptors: Sequence[int]) -> NoReturn:
     os._exit(0)
 
 
-def serve(requests: socket.socket) -> None:
-    """Fork a program for each request, until the tests end."""
-    import service.app
-    import service.server.forwarded_headers
-    import service.server.server  # noqa: F401
-
+def serve(module: str, requests: socket.socket) -> None:
+    """Fork the program for each request, until the tests end."""
+    for name in IMPORTED[module]:
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that collections in the forked processes do not copy all pages
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for the processes between this one and the services.
@@ -152,4 +156,4 @@ def serve(requests: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))

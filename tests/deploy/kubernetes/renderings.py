@@ -55,14 +55,23 @@ def combined_in(*components: str) -> list[Object]:
         return combined(Path(directory), *components)
 
 
+EXAMPLES = sorted(path.name for path in (CHART / "ci").iterdir())
+NAMES = [
+    *(f"overlay {name}" for name in OVERLAYS),
+    *(f"components {name}" for name in COMPONENTS),
+    *(f"chart {name}" for name in (*EXAMPLES, *VALUES)),
+]
+
+
 @functools.cache
-def everything() -> dict[str, list[Object]]:
-    """The objects of each, by a name."""
-    made = {f"overlay {name}": objects(kustomized(KUBERNETES / "overlays" / name)) for name in OVERLAYS}
-    made |= {f"components {name}": combined_in(*components) for name, components in COMPONENTS.items()}
-    for path in sorted((CHART / "ci").iterdir()):
-        made[f"chart {path.name}"] = templated({}, path)
-    for name, values in VALUES.items():
-        whole = {**values, "image": {**IMAGE["image"], **values.get("image", {})}}
-        made[f"chart {name}"] = templated(whole)
-    return made
+def rendered(name: str) -> list[Object]:
+    """The objects of one of NAMES."""
+    how, what = name.split(" ", 1)
+    if how == "overlay":
+        return objects(kustomized(KUBERNETES / "overlays" / what))
+    if how == "components":
+        return combined_in(*COMPONENTS[what])
+    if what in EXAMPLES:
+        return templated({}, CHART / "ci" / what)
+    values = VALUES[what]
+    return templated({**values, "image": {**IMAGE["image"], **values.get("image", {})}})

@@ -13,15 +13,19 @@ from service.settings import Settings, refuse_unknown
 from tests.live.server import ROOT
 
 from .programs import KUBERNETES, NAMESPACE, Object, containers, only, variables
-from .renderings import TRACES, everything
+from .renderings import NAMES, TRACES, rendered
 
-RENDERINGS = everything()
 SELECTOR = {"app.kubernetes.io/name": "vae-service", "app.kubernetes.io/instance": "vae"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 # What Kubernetes needs to answer a probe, to learn that a pod ends, and to end its processes after the last request.
 MARGIN_SECONDS = 10
 
-each = pytest.mark.parametrize("made", RENDERINGS.values(), ids=list(RENDERINGS))
+each = pytest.mark.parametrize("made", NAMES, indirect=True)
+
+
+@pytest.fixture
+def made(request: pytest.FixtureRequest) -> list[Object]:
+    return rendered(request.param)
 
 
 def pod(made: list[Object]) -> Object:
@@ -47,7 +51,7 @@ def test_the_service_takes_the_environment(made: list[Object], monkeypatch: pyte
     found = variables(made)
     others = [one for one in service["env"] if one["name"] not in found]
     assert len(found) + len(others) == len(service["env"])
-    assert others == (TRACES if made is RENDERINGS["chart traces"] else [])
+    assert others == (TRACES if made is rendered("chart traces") else [])
     refuse_unknown({one["name"]: "" for one in service["env"]})
     (tmp_path / "address").write_text("postgresql://vae:secret@database/vae")
     for name, value in found.items():
@@ -138,9 +142,9 @@ def test_several_pods_share_their_latents(made: list[Object]) -> None:
 
 def test_secrets_of_the_store_are_files() -> None:
     """With their keys: the address of the primary, and that of a replica if there is one."""
-    for made in RENDERINGS.values():
+    for made in map(rendered, NAMES):
         found = {path: key for path, key in files_of_secrets(made).items() if path.startswith("/store/")}
-        if made is RENDERINGS["chart reads"]:
+        if made is rendered("chart reads"):
             assert found == {"/store/url": "db: rw", "/store/reads": "db: ro"}
             assert variables(made)["VAE_STORE_READS_FILE"] == "/store/reads"
         else:
@@ -160,7 +164,7 @@ def test_images_are_digests(made: list[Object]) -> None:
         name, tag = re.fullmatch(
             r"([\w.]+/vae-(?:service|weights))(@sha256:[0-9a-f]{64}|:0\.1\.0)", container["image"]
         ).groups()  # type: ignore[union-attr]
-        assert tag.startswith("@") or made is RENDERINGS["chart tag"]
+        assert tag.startswith("@") or made is rendered("chart tag")
         names.add(name.rpartition("/")[2])
     assert "vae-service" in names
 
@@ -184,7 +188,7 @@ def test_selectors_find_the_pods_and_nothing_else(made: list[Object]) -> None:
 @each
 def test_the_network_is_the_port_the_names_and_the_database(made: list[Object]) -> None:
     policies = [one["spec"] for one in made if one["kind"] == "NetworkPolicy"]
-    if made is RENDERINGS["chart no network policy"]:
+    if made is rendered("chart no network policy"):
         assert policies == []
         return
     (policy,) = policies
@@ -212,14 +216,14 @@ def test_one_core_of_http_is_enough_for_the_autoscaler(made: list[Object]) -> No
 
 def test_labels_of_the_service_monitor_are_added() -> None:
     """And replace none of those that all objects have."""
-    (monitor,) = [one for one in RENDERINGS["chart monitored"] if one["kind"] == "ServiceMonitor"]
+    (monitor,) = [one for one in rendered("chart monitored") if one["kind"] == "ServiceMonitor"]
     assert {**SELECTOR, "release": "prometheus"}.items() <= monitor["metadata"]["labels"].items()
 
 
 def test_the_autoscaler_reads_a_metric_that_exists() -> None:
     """The name in /metrics, in the autoscaler and in the rule of prometheus-adapter is the same."""
     documented = re.findall(r"^\| `(vae_\w+)` \| model, lane \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
-    for made in RENDERINGS.values():
+    for made in map(rendered, NAMES):
         for one in made:
             if one["kind"] == "HorizontalPodAutoscaler":
                 metrics = {metric["type"]: metric for metric in one["spec"]["metrics"]}

@@ -3,9 +3,9 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,16 +20,9 @@ from models.files.tensor_file import read_header
 from models.train import objectives
 from models.train.__main__ import main
 from models.train.arguments import parse
-from models.train.resume import (
-    STATE,
-    MetricsLog,
-    Progress,
-    ResumeError,
-    RunState,
-    log_entries,
-    recorded_arguments,
-)
+from models.train.resume import STATE, MetricsLog, Progress, ResumeError, RunState, log_entries, recorded_arguments
 from models.vae import VAE, VAEConfig
+from tests.live.fork_server import Forked
 
 STEPS = 27  # of an epoch: 219 digits in batches of 8
 KINDS = {
@@ -70,17 +63,21 @@ def undisturbed(flags: Flags, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return outs
 
 
+@pytest.fixture(scope="module")
+def one_epoch(flags: Flags, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("one epoch") / "finished"
+    assert main(flags(out, *KINDS["mlp"], "--epochs", "1")) == 0
+    return out
+
+
 @pytest.fixture
-def finished(flags: Flags, tmp_path: Path) -> Path:
-    assert main(flags(tmp_path / "finished", *KINDS["mlp"], "--epochs", "1")) == 0
-    return tmp_path / "finished"
+def finished(one_epoch: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(one_epoch, tmp_path / "finished"))
 
 
-def start(argv: list[str]) -> subprocess.Popen[str]:
+def start(argv: list[str]) -> Forked:
     """A run that saves its state as often as it can."""
-    command = [sys.executable, "-m", "models.train", *argv, "--save-every", "0.0001"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return Forked([*argv, "--save-every", "0.0001"], {**os.environ, "OMP_NUM_THREADS": "1"}, "models.train")
 
 
 def saved_step(out: Path) -> int:
@@ -95,14 +92,14 @@ def saved_step(out: Path) -> int:
 def stop(argv: list[str], out: Path, number: signal.Signals, steps: int, epoch: int = STEPS) -> tuple[int, str]:
     """Start a run, and end it by a signal when it has saved so many steps and stands within an epoch of several."""
     give_up = time.monotonic() + 60
-    with start(argv) as process:
-        while (step := saved_step(out)) < steps or (epoch > 1 and step % epoch == 0):
-            assert time.monotonic() < give_up
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                pytest.fail(f"ended with {process.wait(timeout=0.002)} before it was stopped")
-        process.send_signal(number)
-        _, told = process.communicate(timeout=60)
-    return process.returncode, told
+    process = start(argv)
+    while (step := saved_step(out)) < steps or (epoch > 1 and step % epoch == 0):
+        assert time.monotonic() < give_up
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            pytest.fail(f"ended with {process.wait(timeout=0.002)} before it was stopped")
+    process.send_signal(number)
+    with process.stderr as told:
+        return process.wait(timeout=60), told.read()
 
 
 def resume(argv: list[str], out: Path, capsys: pytest.CaptureFixture[str], epoch: int = STEPS) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import psutil
@@ -18,23 +19,26 @@ from service.formats.errors import BadInput, TooBig, TooCostly, Undecodable, Uns
 from tests.live.costly_pictures import deep, flat_png, noisy, saved, scans, ztxt
 from tests.service.decoder_processes import MAX_PIXELS, SMALL, SPEC, asked, decoders, running, stop_all, until
 
-PICTURES = {
-    "jpeg": SMALL,
-    "large jpeg": noisy(1500, 1200, "JPEG"),
-    "progressive": noisy(1500, 1200, "JPEG", progressive=True),
-    "cmyk": saved("CMYK", 700, 800, "JPEG"),
-    "png": noisy(500, 400, "PNG"),
-    "rgba": flat_png(900, 900, 8, 6, 4),
-    "deep": deep(1200, 900),
-    "texts": ztxt(28, 28, 60),
-    "webp": noisy(640, 480, "WEBP"),
-    "webp with alpha": saved("RGBA", 600, 500, "WEBP", lossless=True),
-    "gif": noisy(300, 200, "GIF"),
-    "bmp": noisy(300, 200, "BMP"),
-    "tiff": noisy(600, 400, "TIFF"),
-    "tiff, lzw": noisy(600, 400, "TIFF", compression="tiff_lzw"),
-    "tiff in one strip": saved("RGB", 2000, 2000, "TIFF", compression="tiff_adobe_deflate", strip_size=1 << 30),
-}
+
+@cache
+def pictures() -> dict[str, bytes]:
+    return {
+        "jpeg": SMALL,
+        "large jpeg": noisy(1500, 1200, "JPEG"),
+        "progressive": noisy(1500, 1200, "JPEG", progressive=True),
+        "cmyk": saved("CMYK", 700, 800, "JPEG"),
+        "png": noisy(500, 400, "PNG"),
+        "rgba": flat_png(900, 900, 8, 6, 4),
+        "deep": deep(1200, 900),
+        "texts": ztxt(28, 28, 60),
+        "webp": noisy(640, 480, "WEBP"),
+        "webp with alpha": saved("RGBA", 600, 500, "WEBP", lossless=True),
+        "gif": noisy(300, 200, "GIF"),
+        "bmp": noisy(300, 200, "BMP"),
+        "tiff": noisy(600, 400, "TIFF"),
+        "tiff, lzw": noisy(600, 400, "TIFF", compression="tiff_lzw"),
+        "tiff in one strip": saved("RGB", 2000, 2000, "TIFF", compression="tiff_adobe_deflate", strip_size=1 << 30),
+    }
 
 
 async def test_notes_and_values_are_those_without_decoders() -> None:
@@ -43,8 +47,8 @@ async def test_notes_and_values_are_those_without_decoders() -> None:
             for name in ("deep", "rgba", "jpeg"):
                 found: list[Note] = []
                 expected: list[Note] = []
-                pixels, _ = await pool.decode(PICTURES[name], spec, notes=found)
-                image = codecs.open_picture(PICTURES[name], MAX_PIXELS)
+                pixels, _ = await pool.decode(pictures()[name], spec, notes=found)
+                image = codecs.open_picture(pictures()[name], MAX_PIXELS)
                 np.testing.assert_array_equal(pixels, codecs.picture_pixels(image, spec, notes=expected), name)
                 assert found == expected
                 assert found or name == "jpeg"
@@ -52,7 +56,7 @@ async def test_notes_and_values_are_those_without_decoders() -> None:
 
 async def test_pixels_are_those_of_pillow() -> None:
     async with decoders() as pool:
-        for name, data in PICTURES.items():
+        for name, data in pictures().items():
             pixels, own = await pool.decode(data, SPEC)
             image = codecs.open_picture(data, MAX_PIXELS)
             assert own == image.width * image.height, name
