@@ -1,5 +1,6 @@
 """The unchanged `remote_decode` of diffusers against diffusers' own VAE in this process."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,16 @@ def test_a_batch_has_the_bits_of_single_ones(decoder: str, encoder: str, dtype: 
     x = latents(5, 3, 64, 64, dtype=dtype).clamp(-1, 1)
     together, *alone = (remote_encode(encoder, some, SCALE, SHIFT) for some in (x, *x.split(1)))
     assert torch.equal(together, torch.cat(alone))
+
+
+def test_company_changes_no_bit(decoder: str) -> None:
+    several = [latents(1 + i % 3, 4, 8, (8, 12)[i % 2]) * i for i in range(12)]
+
+    def decoded(z: Tensor) -> Tensor:
+        found: Tensor = remote_decode(decoder, z, output_type="pt", return_type="pt", do_scaling=False)
+        return found
+
+    alone = [decoded(z) for z in several]
+    with ThreadPoolExecutor(len(several)) as pool:
+        together = list(pool.map(decoded, several))
+    assert all(map(torch.equal, together, alone))

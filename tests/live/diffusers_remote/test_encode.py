@@ -1,10 +1,13 @@
 """The unchanged `remote_encode` of diffusers against diffusers' own VAE in this process."""
 
+from io import BytesIO
 from typing import Any
 
 import pytest
+import requests
 import torch
 from diffusers.image_processor import VaeImageProcessor
+from PIL import Image
 
 from service.latents.noise import standard_normal
 from tests.live.diffusers_remote.own_vae import (
@@ -59,3 +62,15 @@ def test_a_draw_from_the_posterior_has_a_seed(vae: Any, encoder: str) -> None:
     found = remote_encode(f"{encoder}?mode=sample&seed=7", x, SCALE)
     assert close(found, (posterior.mean + posterior.std * eps) * SCALE)
     assert not torch.equal(remote_encode(f"{encoder}?mode=sample", x), remote_encode(f"{encoder}?mode=sample", x))
+
+
+def test_a_picture_that_was_resized_is_reported(encoder: str) -> None:
+    def warnings(shown: Image.Image) -> str | None:
+        file = BytesIO()
+        shown.save(file, "PNG")
+        answer = requests.post(encoder, data=file.getvalue(), timeout=60)
+        assert answer.ok
+        return answer.headers.get("x-warnings")
+
+    assert warnings(picture(64, 96)) is None
+    assert warnings(picture(64, 97)) == "1"

@@ -68,6 +68,10 @@ def test_statuses(decoder: str, encoder: str) -> None:
     assert status(decoder, whole, method="GET") == 405
     assert status(encoder, "", b"no picture") == 415
     assert status(encoder, "", b"") == 400
+    metrics = requests.get(f"{decoder.partition('/diffusers')[0]}/metrics", timeout=60).text
+    counted = [line for line in metrics.splitlines() if line.startswith("vae_requests_total{")]
+    for operation, code in (("diffusers_decode", 400), ("diffusers_encode", 415)):
+        assert any(f'"{operation}"' in line and f'"{code}"' in line for line in counted), (operation, code)
 
 
 DIMENSIONS = ("-1", "0", "1", "2", "5", "8", "64", "1000000", "999999999999", "9" * 30, "x", "", "8.0")
