@@ -127,9 +127,10 @@ def _read_diffusers(directory: Path, config_bytes: bytes, raw: dict[str, Any]) -
     diffusers_layout.check_installed(directory)
     weights_file = diffusers_layout.weights_file(directory)
     try:
-        config = diffusers_layout.model_config(raw, diffusers_layout.read_sigma(weights_file))
+        sigma, data = diffusers_layout.read_record(weights_file)
+        config = diffusers_layout.model_config(raw, sigma)
         channels, height, width = config.shape
-        manifest = Manifest(config, Pictures(channels, height, width, fit="exact"), {"layout": "diffusers"})
+        manifest = Manifest(config, Pictures(channels, height, width, fit="exact"), data)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{file}: {_shortened(error)}") from None
     state, content = diffusers_layout.read_weights(weights_file, _shapes(file, manifest))

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from models.checkpoint_error import CheckpointError
 from models.files.atomic_file import make_directory, write_together
+from models.files.plain_json import parse_json
 from models.files.tensor_file import Header, TensorFileError, read_header, read_tensors, to_bytes
 from models.spatial_latents import ARCH, read_options
 from models.vae import VAE, VAEConfig
@@ -28,8 +29,8 @@ CLASS, WEIGHTS = "AutoencoderKL", "diffusion_pytorch_model.safetensors"
 HALF = "diffusion_pytorch_model.fp16.safetensors"
 PICKLE = "diffusion_pytorch_model.bin"
 PREFIX = "net.autoencoder."
-# The sigma of the pixels beside the weights, in the metadata of their file: diffusers neither knows nor needs it.
-SIGMA = "pixel_sigma"
+# What diffusers neither knows nor needs is in the metadata of the weights: the pixels' sigma, and the record of training.
+SIGMA, RECORD = "pixel_sigma", "training_record"
 # Where nobody has measured it. It is a scale of nats, and changes neither posteriors nor pictures.
 UNKNOWN_SIGMA = 0.1
 # Names of the weights of attention before diffusers 0.17, and those since then.
@@ -90,15 +91,21 @@ def weights_file(directory: Path) -> Path:
     )
 
 
-def read_sigma(path: Path) -> float:
-    """Return the sigma of the pixels that the file with the weights states, or that for others. Raises CheckpointError."""
+def read_record(path: Path) -> tuple[float, dict[str, Any]]:
+    """Return the sigma of the pixels and the record of the training that the file with the weights states.
+
+    Files of others state neither, see UNKNOWN_SIGMA. Raises CheckpointError.
+    """
     try:
-        stated = read_header(path).metadata.get(SIGMA)
-        return UNKNOWN_SIGMA if stated is None else float(stated)
+        stated = read_header(path).metadata
+        data = parse_json(stated.get(RECORD, "{}").encode())
+        if not isinstance(data, dict):
+            raise ValueError("is not an object")
+        return float(stated.get(SIGMA, UNKNOWN_SIGMA)), {**data, "layout": "diffusers"}
     except TensorFileError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except ValueError as error:
-        raise CheckpointError(f"{path}: {SIGMA}: {str(error)[:200]}") from None
+        raise CheckpointError(f"{path}: {SIGMA} or {RECORD} in its metadata: {str(error)[:200]}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from None
 
@@ -153,10 +160,11 @@ def digest_of(config: bytes, weights: bytes) -> str:
     return hashlib.sha256(config + weights).hexdigest()
 
 
-def save_diffusers(path: str | Path, vae: VAE) -> None:
+def save_diffusers(path: str | Path, vae: VAE, data: Mapping[str, Any] | None = None) -> None:
     """Write a VAE with the net AutoencoderKL as diffusers does, for its `from_pretrained` and for the service.
 
-    Raises ValueError for another net or a likelihood that the layout cannot hold, OSError.
+    `data`: the record of its training, as in a `Manifest`. Raises ValueError for another net or a likelihood that the layout
+    cannot hold, OSError.
     """
     config = vae.config
     if config.arch != ARCH:
@@ -176,7 +184,7 @@ def save_diffusers(path: str | Path, vae: VAE) -> None:
     make_directory(directory)
     write_together(
         {
-            directory / WEIGHTS: to_bytes(weights, {"format": "pt", SIGMA: repr(sigma)}),
+            directory / WEIGHTS: to_bytes(weights, {"format": "pt", SIGMA: repr(sigma), RECORD: json.dumps(dict(data or {}))}),
             directory / "config.json": (json.dumps(stored, indent=2) + "\n").encode(),
         }
     )

@@ -225,11 +225,8 @@ def _unsupported(call: Call) -> Unsupported:
     )
 
 
-def pictures_of(body: Body, shape: tuple[int, int, int], any_size: bool = False, any_floats: bool = False) -> RawItems:
-    """Return the pictures of a body, counted but not decoded. Raises BadInput, TooLarge.
-
-    npy arrays must be (N, *shape), with `any_size` of any height and width.
-    """
+def pictures_of(body: Body, shape: tuple[int, int, int], any_floats: bool = False) -> RawItems:
+    """Return the pictures of a body, counted but not decoded. npy arrays must be (N, *shape). Raises BadInput, TooLarge."""
     encoded: list[EncodedPicture] = []
     alone = body.kind == "picture" or "image" in body.values
     match body.kind:
@@ -241,8 +238,6 @@ def pictures_of(body: Body, shape: tuple[int, int, int], any_size: bool = False,
             array = npy_array(body.raw)
             if array.ndim > 2:
                 body.check_count(array)
-            if any_size and array.ndim == (3 if shape[2] == 1 else 4):
-                shape = (array.shape[1], array.shape[2], shape[2])
             rows = picture_rows(array, shape, any_floats)
             if not len(rows):
                 raise Unusable("the array is empty; at least one picture is needed")
