@@ -164,10 +164,11 @@ def create_app(
     refused = Counter[str]() if sinks.metrics is None else sinks.metrics.refused
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
     closed = [] if settings.admin else [replace(one, endpoint=None) for one in admin.router.registrations]
-    doors = diffusers_endpoints(errors.describe)
-    registered = [one for router in routers for one in router.registrations]
-    registry = Registry([*PAGES, *add_explorer(app), *closed, *registered, *doors])
-    door_routes = [Route(one.path, one.endpoint, methods=one.methods) for one in doors if one.endpoint is not None]
+    others = diffusers_endpoints(errors.describe)
+    other_routes = [Route(one.path, one.endpoint, methods=one.methods) for one in others if one.endpoint is not None]
+    app.router.routes += other_routes
+    opened = [*others, *(one for router in routers for one in router.registrations)]
+    registry = Registry([*PAGES, *add_explorer(app), *opened, *closed])
     root_path = settings.root_path.rstrip("/")
     if root_path and registry.has_word_of(root_path):
         raise SettingsError(f"root_path: {root_path} begins like an endpoint of the service; choose another path")
@@ -181,14 +182,13 @@ def create_app(
         Counter() if sinks.metrics is None else sinks.metrics.cut_off,
         _access(settings, registry, refused, pace),
         registry,
-        [*(route for router in routers for route in router.routes), *door_routes],
+        [*other_routes, *(route for router in routers for route in router.routes)],
         pace,
     )
     app.state = state  # type: ignore[assignment]
     errors.install(app)
     for router in routers:
         app.include_router(router)
-    app.router.routes.extend(door_routes)
     add_pages(app)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadMethod)

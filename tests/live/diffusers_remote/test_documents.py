@@ -8,7 +8,7 @@ import pytest
 from tests.documents import DOCUMENTS, blocks
 from tests.live.diffusers_remote.own_vae import picture
 
-(SECTION,) = DOCUMENTS["docs/diffusers.md"].split("## The remote VAE\n")[1:]
+SECTION = DOCUMENTS["docs/diffusers.md"].partition("\n## The remote VAE\n")[2].partition("\n## ")[0]
 ADDRESS = "http://localhost:8000/diffusers/sprites-kl"
 
 
