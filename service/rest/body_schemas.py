@@ -110,7 +110,7 @@ class WarningInfo(BaseModel):
 
     item: int = Field(description="The index of the picture or the query, counted from 0.")
     code: str = Field(
-        description="One of blank, clipped, low_range, no_room, nothing_added, out_of_range, unusual; in a search also "
+        description="One of blank, clipped, cut, low_range, no_room, nothing_added, out_of_range, unusual; in a search also "
         "no_sigma."
     )
     detail: str = Field(description="The message says what was found, and what to try.")
