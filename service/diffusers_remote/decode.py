@@ -8,7 +8,7 @@ from models.spatial_latents import SpatialLatents
 from service.diffusers_remote.answers import TENSOR, file_answer, tensor_answer
 from service.diffusers_remote.opening import opened
 from service.diffusers_remote.packed import unpacked
-from service.diffusers_remote.query import Query, UnusableQuery
+from service.diffusers_remote.query import ClientQuery, UnusableQuery
 from service.diffusers_remote.rendered import ImageFormat, as_file, denormalised, unprocessed
 from service.diffusers_remote.scaling import Scaling, stated_scaling
 from service.diffusers_remote.tensors import TYPE_HINTS, Floats, FloatType, RawTensor, check_finite
@@ -28,7 +28,7 @@ NO_VIDEO = "the models here decode pictures, not videos"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DecodedForm:
     """The form of the answer."""
 
     output: OutputType
@@ -45,13 +45,13 @@ class Wanted:
 
 async def decode(service: Service, call: Call) -> Answer:
     """Decode latents to pictures."""
-    query = Query(call.query, KNOWN)
-    wanted = _wanted(query, call.headers.get("accept", ""))
-    sent = RawTensor(call.body, query.shape("the latents"), wanted.dtype)
+    query = ClientQuery(call.query, KNOWN)
+    form = _form(query, call.headers.get("accept", ""))
+    sent = RawTensor(call.body, query.shape("the latents"), form.dtype)
     sides = query.whole("height"), query.whole("width")
     inference, latents = opened(service, call, query)
     scaling = stated_scaling(query, latents)
-    if wanted.is_file and sent.shape[0] > 1:
+    if form.is_file and sent.shape[0] > 1:
         raise UnusableQuery(
             f"a picture file has one picture, but the tensor has {sent.shape[0]} latents; send them one by one, or ask for "
             "tensors: output_type='pt', with partial_postprocess=True for bytes"
@@ -59,12 +59,12 @@ async def decode(service: Service, call: Call) -> Answer:
     pipeline = service.pipeline
     z = await pipeline.offload(len(call.body), partial(_latents, sent, sides, scaling, latents))
     decoded = await shaped.decode(pipeline, inference, z)  # (N, H, W, C)
-    return await pipeline.offload(decoded.nbytes, partial(_answer, decoded, wanted, inference))
+    return await pipeline.offload(decoded.nbytes, partial(_answer, decoded, form, inference))
 
 
-def _wanted(query: Query, accept: str) -> Wanted:
+def _form(query: ClientQuery, accept: str) -> DecodedForm:
     output: OutputType = query.word("output_type", OutputType, "pil", {"mp4": NO_VIDEO})
-    return Wanted(
+    return DecodedForm(
         output,
         query.flag("partial_postprocess") or False,
         TENSOR in accept.lower(),
@@ -89,12 +89,12 @@ def _latents(sent: RawTensor, sides: tuple[int | None, int | None], scaling: Sca
     return scaling.removed(numbers)
 
 
-def _answer(decoded: Floats, wanted: Wanted, inference: Inference) -> Answer:
+def _answer(decoded: Floats, form: DecodedForm, inference: Inference) -> Answer:
     check_finite(decoded, "what the decoder makes of these latents")
-    if wanted.is_file:
-        return file_answer(as_file(to_uint8(decoded)[0], wanted.image_format), wanted.image_format, inference)
-    if wanted.output == "pil":
-        return tensor_answer(denormalised(decoded), wanted.dtype, inference)
-    if wanted.as_bytes:
+    if form.is_file:
+        return file_answer(as_file(to_uint8(decoded)[0], form.image_format), form.image_format, inference)
+    if form.output == "pil":
+        return tensor_answer(denormalised(decoded), form.dtype, inference)
+    if form.as_bytes:
         return tensor_answer(to_uint8(decoded), None, inference)
-    return tensor_answer(unprocessed(decoded), wanted.dtype, inference)
+    return tensor_answer(unprocessed(decoded), form.dtype, inference)

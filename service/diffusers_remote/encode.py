@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from service.diffusers_remote.answers import tensor_answer
 from service.diffusers_remote.opening import opened
 from service.diffusers_remote.picture_file import picture_pixels
-from service.diffusers_remote.query import Query, UnusableQuery
+from service.diffusers_remote.query import ClientQuery, UnusableQuery
 from service.diffusers_remote.scaling import Scaling, stated_scaling
 from service.diffusers_remote.tensors import TYPE_HINTS, Floats, FloatType, RawTensor, check_finite
 from service.formats.errors import Unusable
@@ -31,7 +31,7 @@ HINTS = {3: "; add the first dimension with unsqueeze(0)", 5: "; a video has to 
 
 async def encode(service: Service, call: Call) -> Answer:
     """Encode pictures to latents: the means of their posteriors, or draws from them with a seed."""
-    query = Query(call.query, KNOWN)
+    query = ClientQuery(call.query, KNOWN)
     dtype: FloatType = query.word("dtype", FloatType, "float32", TYPE_HINTS)
     mode: Mode = query.word("mode", Mode, "mean")
     seed = query.whole("seed", 0, MAX_SEED)

@@ -1,7 +1,7 @@
 """Finds the model and the deadline of a request. Knows nothing of tensors."""
 
 from models.spatial_latents import SpatialLatents
-from service.diffusers_remote.query import Query, UnusableQuery
+from service.diffusers_remote.query import ClientQuery, UnusableQuery
 from service.http.call import MILLISECONDS, Call
 from service.inference.inference import Inference
 from service.observe.printable import short
@@ -11,7 +11,7 @@ from service.operations.shaped import spatial_of
 LONGEST_MILLISECONDS = 10**9 - 1
 
 
-def opened(service: Service, call: Call, query: Query) -> tuple[Inference, SpatialLatents]:
+def opened(service: Service, call: Call, query: ClientQuery) -> tuple[Inference, SpatialLatents]:
     """Return the model that the path names, with the deadline of the call, and how the model's latents are made up.
 
     Raises UnknownModel, NoLatentShape, UnusableQuery.

@@ -28,7 +28,7 @@ class UnusableQuery(HttpError):
     status, code = 422, "invalid_parameter"
 
 
-class Query:
+class ClientQuery:
     """The parameters of one request, by name. Each method reads one of them; all raise UnusableQuery."""
 
     def __init__(self, text: str, known: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.spatial_latents import SpatialLatents
-from service.diffusers_remote.query import Query, UnusableQuery
+from service.diffusers_remote.query import ClientQuery, UnusableQuery
 from service.diffusers_remote.tensors import Floats, check_finite
 
 
@@ -36,7 +36,7 @@ class Scaling:
             return sent if self.scale == (1,) else sent * _of_channels(self.scale)
 
 
-def stated_scaling(query: Query, latents: SpatialLatents) -> Scaling:
+def stated_scaling(query: ClientQuery, latents: SpatialLatents) -> Scaling:
     """Return the scaling that a request asks for: by default none. Raises UnusableQuery.
 
     Requests with the deprecated `do_scaling` get that in the configuration of the model, but factors that they state win.

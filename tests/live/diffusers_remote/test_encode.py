@@ -32,6 +32,7 @@ def test_latents_are_those_of_its_own_vae(vae: Any, encoder: str, dtype: torch.d
         (remote_encode(encoder, x), mean),
         (remote_encode(encoder, x, SCALE), mean * SCALE),
         (remote_encode(encoder, x, SCALE, SHIFT), (mean - SHIFT) * SCALE),
+        (remote_encode(f"{encoder}?do_scaling=true", x), (mean - SHIFT) * SCALE),
     ):
         assert found.dtype == dtype
         assert close(found, expected)

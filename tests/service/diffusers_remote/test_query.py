@@ -5,14 +5,14 @@ from urllib.parse import urlencode
 
 import pytest
 
-from service.diffusers_remote.query import Query, UnusableQuery
+from service.diffusers_remote.query import ClientQuery, UnusableQuery
 
 KNOWN = ("shape", "dtype", "scaling_factor", "partial_postprocess", "height")
 Format = Literal["jpg", "png"]
 
 
-def query(text: str = "", **values: object) -> Query:
-    return Query(text or urlencode(values, doseq=True), KNOWN)
+def query(text: str = "", **values: object) -> ClientQuery:
+    return ClientQuery(text or urlencode(values, doseq=True), KNOWN)
 
 
 def test_values_are_read_as_python_writes_them() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.spatial_latents import SpatialLatents
-from service.diffusers_remote.query import Query, UnusableQuery
+from service.diffusers_remote.query import ClientQuery, UnusableQuery
 from service.diffusers_remote.scaling import Scaling, stated_scaling
 from service.formats.errors import Unusable
 
@@ -28,18 +28,18 @@ OWN = Scaling((0.5,), (0.25,))
     ],
 )
 def test_what_a_request_states_wins_over_the_model(query: str, expected: Scaling) -> None:
-    assert stated_scaling(Query(query, KNOWN), LATENTS) == expected
+    assert stated_scaling(ClientQuery(query, KNOWN), LATENTS) == expected
 
 
 @pytest.mark.parametrize("query", ["scaling_factor=0", "scaling_factor=-0.0", "scaling_factor=1e-60"])
 def test_latents_are_never_divided_by_zero(query: str) -> None:
     with pytest.raises(UnusableQuery, match="scaling_factor is 0 in float32"):
-        stated_scaling(Query(query, KNOWN), LATENTS)
+        stated_scaling(ClientQuery(query, KNOWN), LATENTS)
 
 
 def test_contradictions_are_refused() -> None:
     with pytest.raises(UnusableQuery, match="do_scaling=false asks for no scaling, but "):
-        stated_scaling(Query("do_scaling=False&shift_factor=1", KNOWN), LATENTS)
+        stated_scaling(ClientQuery("do_scaling=False&shift_factor=1", KNOWN), LATENTS)
 
 
 def test_latents_are_scaled_as_the_pipelines_scale_them() -> None:
@@ -60,7 +60,7 @@ def test_latents_that_become_infinite_are_refused() -> None:
 
 def test_a_configuration_may_have_numbers_for_each_channel() -> None:
     mean, std = (0.5, -1.0), (2.0, 4.0)
-    found = stated_scaling(Query("do_scaling=True", KNOWN), SpatialLatents(2, 8, 0.5, None, mean, std))
+    found = stated_scaling(ClientQuery("do_scaling=True", KNOWN), SpatialLatents(2, 8, 0.5, None, mean, std))
     sent = torch.randn(3, 2, 4, 5, generator=torch.Generator().manual_seed(0))
     own_mean, own_std = (torch.tensor(numbers).view(1, 2, 1, 1) for numbers in (mean, std))
     z = sent * own_std / 0.5 + own_mean  # as the pipeline of SDXL has it
