@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.routing import Route
 
+from service.diffusers_remote.endpoints import diffusers_endpoints
 from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
 from service.explorer.pages import add_explorer
@@ -44,34 +46,8 @@ from service.operations.training_collections import TrainingStore
 from service.rest import errors
 from service.rest.openapi import complete_page
 from service.rest.pages import add_pages
-from service.rest.registration import Router
-from service.rest.routes import (
-    admin,
-    collections,
-    combine,
-    complete,
-    compress,
-    deletions,
-    density,
-    directions,
-    edit,
-    encode,
-    examples,
-    generate,
-    health,
-    interpolate,
-    items,
-    manifold,
-    maps,
-    metrics,
-    model_map,
-    models,
-    originals,
-    reconstruct,
-    score,
-    search,
-    traverse,
-)
+from service.rest.routes import admin, health, metrics
+from service.rest.routes.families import ROUTERS
 from service.server.tuning import settle
 from service.settings import Settings, SettingsError
 from service.state import State
@@ -99,15 +75,6 @@ BACKGROUND_THREADS = 2
 # pages from the system would cost it a tenth of the start.
 LOADING_BLOCK_BYTES = 8 << 20
 
-# The routes of originals come before those of items, whose ids may contain slashes.
-FAMILIES = (
-    *(encode, generate, interpolate, reconstruct, score),
-    *(combine, traverse, manifold, compress, complete),
-    *(collections, originals, items, deletions, search),
-    *(directions, edit, density, maps),
-    *(models, model_map, examples, health, metrics),
-)
-ROUTERS: list[Router] = [family.router for family in FAMILIES]
 # FastAPI adds these routes itself.
 PAGES = [
     Registration("/", ("GET",), OPEN, OTHER),
@@ -197,7 +164,11 @@ def create_app(
     refused = Counter[str]() if sinks.metrics is None else sinks.metrics.refused
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
     closed = [] if settings.admin else [replace(one, endpoint=None) for one in admin.router.registrations]
-    registry = Registry([*PAGES, *add_explorer(app), *closed, *(one for router in routers for one in router.registrations)])
+    others = diffusers_endpoints(errors.describe)
+    other_routes = [Route(one.path, one.endpoint, methods=one.methods) for one in others if one.endpoint is not None]
+    app.router.routes += other_routes
+    opened = [*others, *(one for router in routers for one in router.registrations)]
+    registry = Registry([*PAGES, *add_explorer(app), *opened, *closed])
     root_path = settings.root_path.rstrip("/")
     if root_path and registry.has_word_of(root_path):
         raise SettingsError(f"root_path: {root_path} begins like an endpoint of the service; choose another path")
@@ -211,7 +182,7 @@ def create_app(
         Counter() if sinks.metrics is None else sinks.metrics.cut_off,
         _access(settings, registry, refused, pace),
         registry,
-        [route for router in routers for route in router.routes],
+        [*other_routes, *(route for router in routers for route in router.routes)],
         pace,
     )
     app.state = state  # type: ignore[assignment]

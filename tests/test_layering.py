@@ -59,6 +59,10 @@ MAY_IMPORT = {
     "http": ("service.observe",),
     "server": ("service.http", "service.observe"),
     "explorer": ("service.http",),
+    "diffusers_remote": (
+        *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
+        *("service.inference", "service.engine.errors", "models.preprocess", "models.spatial_latents"),
+    ),
     "rest": (
         *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
         *("service.inference", "service.store", "service.engine.errors", "service.state"),
