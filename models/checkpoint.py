@@ -124,6 +124,7 @@ def read(path: str | Path) -> Checkpoint:
 def _read_diffusers(directory: Path, config_bytes: bytes, raw: dict[str, Any]) -> Checkpoint:
     """Read a checkpoint in the layout of diffusers. Raises CheckpointError."""
     file = directory / CONFIG
+    diffusers_layout.check_class(file, raw)
     diffusers_layout.check_installed(directory)
     weights_file = diffusers_layout.weights_file(directory)
     try:

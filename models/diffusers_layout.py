@@ -49,11 +49,17 @@ def is_diffusers(config: object) -> bool:
     return isinstance(config, dict) and "_class_name" in config
 
 
-def model_config(config: Mapping[str, Any], sigma: float) -> VAEConfig:
-    """Return the configuration of the VAE for the content of a config.json of diffusers. Raises ValueError."""
+def check_class(file: Path, config: Mapping[str, Any]) -> None:
+    """Raise CheckpointError if the config.json of diffusers is that of another class."""
     name = config["_class_name"]
     if name != CLASS:
-        raise ValueError(f"it is for the class {short_repr(name)} of diffusers; of its classes, only {CLASS} can be served")
+        raise CheckpointError(
+            f"{file}: it is for the class {short_repr(name)} of diffusers; of its classes, only {CLASS} can be served"
+        )
+
+
+def model_config(config: Mapping[str, Any], sigma: float) -> VAEConfig:
+    """Return the configuration of the VAE for the content of a config.json of diffusers. Raises ValueError."""
     options = {key: value for key, value in config.items() if not key.startswith("_") and value is not None}
     channels, out = options.pop("in_channels", 3), options.pop("out_channels", 3)
     if channels != out:
