@@ -14,6 +14,7 @@ from reprlib import repr as short_repr
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from models import diffusers_layout
 from models.checkpoint_error import CheckpointError as CheckpointError
@@ -98,7 +99,7 @@ def save(
     config = _config_bytes(_stored(manifest))
     directory = Path(path)
     make_directory(directory)
-    write_together({directory / WEIGHTS: _weights(vae), directory / CONFIG: config})
+    write_together({directory / WEIGHTS: _weights(vae, {}), directory / CONFIG: config})
 
 
 def record_metric(path: Path, search: MetricChoice) -> None:
@@ -112,9 +113,12 @@ def record_metric(path: Path, search: MetricChoice) -> None:
     write_atomically(file, new)
 
 
-def save_weights(path: Path, vae: VAE, durable: bool = True) -> None:
-    """Write the weights of a model to one safetensors file. `durable`: see `write_atomically`. Raises OSError."""
-    write_atomically(path, _weights(vae), durable)
+def save_weights(path: Path, vae: VAE, average: Mapping[str, Tensor], durable: bool = True) -> None:
+    """Write the weights of a model to one safetensors file; those in `average` replace others of their names.
+
+    `durable`: see `write_atomically`. Raises OSError.
+    """
+    write_atomically(path, _weights(vae, average), durable)
 
 
 def read_weights(path: Path, vae: VAE) -> None:
@@ -247,10 +251,10 @@ def _build(kind: Callable[..., T], raw: object, key: str) -> T:
         raise ValueError(f"{key}: {str(error).split('() ')[-1]}") from None
 
 
-def _weights(vae: VAE) -> bytes:
+def _weights(vae: VAE, average: Mapping[str, Tensor]) -> bytes:
     # The metadata has the configuration too, so that files of two different saves are never mistaken for a pair.
     # "format" tells other programs that read safetensors files, such as transformers, that the tensors are torch's.
-    return to_bytes(vae.state_dict(), {"format": "pt", "model": _model_json(vae.config)})
+    return to_bytes({**vae.state_dict(), **average}, {"format": "pt", "model": _model_json(vae.config)})
 
 
 def _read_weights(path: Path, expected: VAE) -> TensorFile:
