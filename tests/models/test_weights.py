@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
@@ -15,6 +17,7 @@ from models.data import Items
 from models.drawings.polylines import extent
 from models.evaluate import card, pictures
 from models.evaluate.sequences import found_again
+from models.golden import read_golden
 from models.kinds import kind_of
 from models.readers.strokes import read_strokes
 
@@ -114,3 +117,20 @@ def test_drawings_are_found_again_and_samples_end() -> None:
     assert bool((lengths < spec.max_length).all())
     sizes = torch.tensor([extent(lines) for lines in spec.polylines(drawn.numpy())])
     assert 0.5 * spec.extent < float(sizes.median()) < 2 * spec.extent
+
+
+def test_sprites_kl_is_for_diffusers_too() -> None:
+    """Its own library reads it, and pictures come back as they were."""
+    path = SHIPPED / "sprites-kl"
+    original: Any = AutoencoderKL.from_pretrained(path)
+    checkpoint = read(path)
+    golden = read_golden(path, checkpoint.digest, checkpoint.manifest.model)
+    assert golden is not None
+    x = torch.from_numpy(golden.x).float() / 255
+    with torch.inference_mode():
+        latents = original.encode(2 * x - 1).latent_dist.mean
+        torch.testing.assert_close(latents.flatten(1), torch.from_numpy(golden.mu), rtol=1e-4, atol=1e-4)
+        sample = original.decode(latents).sample
+    torch.testing.assert_close((sample + 1) / 2, torch.from_numpy(golden.mean), rtol=1e-4, atol=1e-4)
+    assert float(((sample + 1) / 2 - x).square().mean().sqrt()) < 0.04
+    assert abs(original.config.scaling_factor * float(latents.std()) - 1) < 0.2
