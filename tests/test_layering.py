@@ -42,7 +42,7 @@ ABOVE = (
 # package -> what it may import beside itself and the ground
 MAY_IMPORT = {
     "latents": (),
-    "engine": (),
+    "engine": ("models.onnx_graph",),
     "formats": ("models",),
     "store": ("service.latents", "service.engine.errors", "models.files"),
     "inference": ("service.engine", "service.formats", "service.latents", "models"),

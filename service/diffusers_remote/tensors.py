@@ -68,8 +68,13 @@ def tensor_bytes(numbers: Floats, dtype: FloatType) -> bytes:
 
 
 def _bfloat16(numbers: Floats) -> NDArray[Any]:
-    bits = np.ascontiguousarray(numbers).view(np.uint32)
-    lowest = (bits >> LOWER_BITS) & 1  # of the half that remains
-    rounded = (bits + (0x7FFF + lowest)) >> LOWER_BITS
-    rounded[np.isnan(numbers)] = 0x7FC0  # Rounding could carry a NaN over to a number.
+    whole = np.ascontiguousarray(numbers)
+    bits = whole.view(np.uint32)
+    rounded = (bits >> LOWER_BITS) & 1  # the lowest bit that remains: halves go to the even number
+    rounded += 0x7FFF
+    rounded += bits
+    rounded >>= LOWER_BITS
+    nan = np.isnan(whole)
+    if nan.any():
+        rounded[nan] = 0x7FC0  # Rounding could carry a NaN over to a number.
     return rounded

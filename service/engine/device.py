@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.onnx_graph import is_installed
 from service.engine.batcher import Batcher
 from service.engine.buckets import BucketedProgram, NotInvariant, Steps, smaller_buckets
 from service.engine.errors import DeviceUnusable
 from service.engine.lane import Lane, LaneConfig
 from service.engine.programs.cuda_program import CudaProgram, Streams
-from service.engine.programs.onnx_program import OnnxProgram, OnnxUnusable, installed_version, is_installed, start_sessions
+from service.engine.programs.onnx_program import OnnxProgram, OnnxUnusable, installed_version, start_sessions
 from service.engine.programs.torch_program import Function, Program, Rows, TorchProgram
 
 log = logging.getLogger(__name__)

@@ -144,6 +144,9 @@ class PictureTraining(Training):
         x = self.kind.to_x(rows)
         return torch.bernoulli(x, generator=noise) if args.binarize == "dynamic" else x
 
+    def prepares_together(self, args: argparse.Namespace) -> bool:
+        return bool(args.binarize == "dynamic")
+
     def init_flags(self, manifest: Manifest) -> dict[str, Any]:
         spec = manifest.preprocessing
         return {

@@ -120,7 +120,8 @@ class ServedSequences(ServedRows):
             rows = np.concatenate([z[where], self._cut(x[where], length).reshape(len(where), -1)], 1, dtype=np.float32)
             blocks = [rows[first : first + lane.max_rows] for first in range(0, len(rows), lane.max_rows)]
             answers = [await lane.submit(block, inference.deadline) for block in blocks]
-            found[where] = np.concatenate(answers)[:, 0]
+            is_own = np.arange(length + 1) <= self.step_counts(x[where])[:, None]  # up to the end of the row
+            found[where] = np.where(is_own, np.concatenate(answers), 0.0).sum(1, dtype=np.float64)
         return found
 
     def draw(self, decoded: Floats, seed: int) -> Floats:

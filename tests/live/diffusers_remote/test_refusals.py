@@ -37,6 +37,7 @@ def test_what_is_not_served_is_refused_in_words(url: str, decoder: str, encoder:
     assert "(N, 4, h, w), not [1, 16, 8, 8]" in refused(remote_decode, decoder, latents(1, 16, 8, 8), **scaled)
     assert "(N, 3, H, W), not [1, 4, 64, 64]" in refused(remote_encode, encoder, latents(1, 4, 64, 64))
     assert "a video has to be sent as its pictures" in refused(remote_encode, encoder, latents(1, 3, 2, 64, 64))
+    assert "each side must have at least 8" in refused(remote_encode, encoder, picture(5, 64))
     assert "unsqueeze(0)" in refused(remote_encode, encoder, latents(3, 64, 64))
     assert "not 'float64'; " in refused(remote_decode, decoder, z.double(), **scaled)
     assert "not 'uint8'; " in refused(remote_encode, encoder, x.to(torch.uint8))

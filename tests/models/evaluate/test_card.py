@@ -41,7 +41,8 @@ def manifest(shape: tuple[int, int, int] = (1, 28, 28), **data: Any) -> Manifest
 
 def test_every_number_and_its_protocol() -> None:
     text = card(Path("weights/mine"), manifest(), METRICS, ["samples.png"])
-    assert text.startswith("# mine\n")
+    assert text.startswith("---\n")
+    assert "\n---\n\n# mine\n" in text
     for words in (
         "86.76 +- 0.25", "-90.12", "-65.50", "24.6", "31.2 of 500", "17 of 20", "97.12 %",
         "Nats per picture", "0/1, each drawn once", "test, 100 pictures", "variance above 0.01", "majority of the 5 nearest",
