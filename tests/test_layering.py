@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "operations": (
         *("service.inference", "service.store", "service.engine.errors", "service.formats", "service.latents"),
         *("models.readers", "models.files", "models.preprocess", "models.kinds"),
-        *("models.scores", "models.calibration", "models.regret"),
+        *("models.scores", "models.calibration", "models.regret", "models.spatial_latents"),
     ),
     "bulk": (
         *("service.engine", "service.inference", "service.formats", "service.store", "service.operations"),
@@ -60,6 +60,10 @@ MAY_IMPORT = {
     "http": ("service.observe",),
     "server": ("service.http", "service.observe"),
     "explorer": ("service.http",),
+    "diffusers_remote": (
+        *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
+        *("service.inference", "service.engine.errors", "models.preprocess", "models.spatial_latents"),
+    ),
     "open_inference": (
         *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
         *("service.inference", "service.store", "service.engine.errors", "service.engine.lane"),
@@ -69,6 +73,7 @@ MAY_IMPORT = {
         *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
         *("service.inference", "service.store", "service.engine.errors", "service.state"),
         *("models.preprocess", "models.mosaic", "models.scores", "models.kinds", "models.drawings", "models.vae"),
+        "models.spatial_latents",
     ),
 }
 
@@ -217,6 +222,15 @@ def test_what_is_slow_to_import_or_an_extra_is_known_in_one_place(package: str, 
 
 
 @of_each(MODULES)
+def test_diffusers_is_known_in_one_file_and_only_when_it_is_used(name: str) -> None:
+    """It is an extra, and importing it takes seconds."""
+    anywhere = under(imported(name), "diffusers")
+    at_the_top = {node.module or "" for node in tree(name).body if isinstance(node, ast.ImportFrom)}
+    assert not anywhere or name == "models.nets.autoencoder_kl"
+    assert not under(at_the_top, "diffusers")
+
+
+@of_each(MODULES)
 def test_matplotlib_is_known_in_the_report_alone(name: str) -> None:
     """It is an extra: measuring a model must not need it."""
     at_the_top = {alias.name for node in tree(name).body if isinstance(node, ast.ImportFrom) for alias in node.names}
@@ -263,6 +277,6 @@ def test_importing_the_service_starts_nothing() -> None:
         "import sys, threading, torch, service.app, service.__main__\n"
         "assert threading.enumerate() == [threading.main_thread()]\n"
         "assert not torch.cuda.is_initialized()\n"
-        "assert not {'onnx', 'onnxruntime', 'prometheus_client', 'opentelemetry.sdk'} & set(sys.modules)\n"
+        "assert not {'diffusers', 'onnx', 'onnxruntime', 'prometheus_client', 'opentelemetry.sdk'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)

@@ -67,8 +67,8 @@ EXPLAINED = {
     "agreement": "Validation",
     KEY: "Samples",
 }
-# Options that only repeat what the preprocessing says of each column of a table.
-BY_COLUMN = frozenset(("cardinalities", "floors", "ranges"))
+# Options that only repeat what the preprocessing says of each column of a table, or what others say of AutoencoderKL.
+REPEATED = frozenset(("cardinalities", "floors", "ranges", "down_block_types", "up_block_types", "sample_size"))
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
     "samples.png": "Decoded draws from the trained prior.",
@@ -239,7 +239,7 @@ def _choices(choices: object, kind: Kind) -> list[str]:
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    shown = {key: value for key, value in options.items() if key not in BY_COLUMN}
+    shown = {key: value for key, value in options.items() if key not in REPEATED}
     words = (f"{key} {round(value, 4) if isinstance(value, float) else value}" for key, value in shown.items())
     return f" ({', '.join(words)})" if shown else ""
 

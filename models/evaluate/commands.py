@@ -32,6 +32,10 @@ def train_commands(directory: Path, data: Mapping[str, Any]) -> list[str]:
 
     There are none for a model that was not trained here.
     """
+    if data.get("layout") == "diffusers":  # which is written from the checkpoint of a run
+        run = Path("runs") / directory.name
+        own = {key: value for key, value in data.items() if key != "layout"}
+        return [*train_commands(run, own), f"python -m models.train.to_diffusers {run.as_posix()} {directory.as_posix()}"]
     last = [train_command(directory, data["training"])] if data.get("training") else []
     start = data.get("init_from")
     earlier = start.get("data") if isinstance(start, dict) else None

@@ -4,6 +4,7 @@ import gzip
 import tracemalloc
 import zlib
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from service.http.content_coding import EXPANDED_A_TURN, Corrupt, expanded
 from service.http.problems import HttpError, Malformed
 from service.http.receive import BodyTooLarge
 
-COMPRESS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
 MOST = 8 * EXPANDED_A_TURN
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from service.app import ROUTERS
 from service.asgi import ASGIApp
 from service.http.registry import Registration, Registry
 from service.http.shortcut import Shortcut
+from service.rest.routes.families import ROUTERS
 from tests.service.asgi import Exchange, send
 
 OPERATIONS = {

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from service.diffusers_remote.query import UnusableQuery
 from service.engine.errors import Closed, DeadlineExceeded, DeviceLost, DeviceStuck, DeviceUnusable, Overloaded, TooLarge
 from service.formats.decoder_processes.fork_server import DecoderUnavailable
 from service.formats.errors import TooBig, TooCostly, Undecodable, Unsupported, Unusable
@@ -81,6 +82,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (NoSuchScore("grey", "nll", ("knn", "deviance")), 422, "invalid_parameter"),
     (NotSequences("grey"), 422, "unusable_model"),
     (TooLong("beginning 0 has 7 steps"), 422, "invalid_parameter"),
+    (UnusableQuery("height is given twice"), 422, "invalid_parameter"),
     (NoSuchPrior("the model 'grey' has no vamp prior"), 422, "no_such_prior"),
     (NoSuchLabel("the model 'grey' has no label '7'"), 422, "no_such_label"),
     (BadFilter("no"), 422, "invalid_filter"),
