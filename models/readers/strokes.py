@@ -14,7 +14,7 @@ from models.drawings.polylines import Drawing, extent, to_polylines, to_stroke3
 from models.drawings.simplify import to_length
 from models.drawings.svg_file import MOST_BYTES, SvgError, read_svg
 from models.files.plain_json import parse_json
-from models.kinds.strokes import END, MOST_POINTS, StrokeFormat
+from models.kinds.strokes import END, MOST_POINTS, BadDrawing, StrokeFormat
 from models.readers.array_files import Stored, open_arrays, reading
 from models.readers.download import DataError
 from models.readers.found import Found, class_numbers
@@ -165,7 +165,7 @@ def _ndjson(path: Path) -> Raw:
                 if any(line.ndim != 2 or line.shape[1] != 2 for line in polylines):
                     raise ValueError
                 word = entry.get("word")
-            except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+            except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
                 raw.left_out.add("lines that are no drawings", f"line {number}")
                 continue
             _add(raw, to_stroke3(polylines), None, word if isinstance(word, str) and word else None, f"line {number}")
@@ -188,7 +188,7 @@ def _svg_folder(root: Path) -> Raw:
             continue
         try:
             drawing = np.array(frame.fitted(read_svg(content_of(file, MOST_BYTES)).polylines)).reshape(-1, 3)
-        except (SvgError, DataError) as error:
+        except (SvgError, BadDrawing, DataError) as error:
             raw.left_out.add(f"SVG files that cannot be read ({error})", name)
             continue
         _add(raw, drawing, split, label, name)
