@@ -18,7 +18,7 @@ from models.kinds.beside import Beside
 from models.readers.left_out import plural
 from models.readers.ranges import pixel_lines
 from service.bulk.collection_output import CollectionOutput
-from service.bulk.encoded import Counts
+from service.bulk.encoded import Counts, Unreadable
 from service.bulk.load import BATCH, Encoders, Output, load
 from service.bulk.processes import in_order, in_processes
 from service.bulk.unreadable_file import UNREADABLE, write_unreadable
@@ -71,11 +71,14 @@ async def _load(
     sources = _sources(options, model)
     print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
     counts, total, word = Counts(), sum(source.count for source in sources), kind_of(model.manifest.model.kind).noun
+    unread = [Unreadable(*one) for source in sources for one in source.unread]
+    counts.unreadable += unread
+    total += len(unread)
     encoders = _encoders(settings, options, worker, sources)
     size = min(BATCH, worker.pipeline.max_items, max(1, settings.max_queue_rows // 2))
     seconds = TERMINAL_SECONDS if sys.stderr.isatty() else LOG_SECONDS
     with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=total, unit="item", mininterval=seconds, smoothing=0.02))
+        bar = stack.enter_context(tqdm(total=total - len(unread), unit="item", mininterval=seconds, smoothing=0.02))
         output: Output
         if store is None:
             ids = [id for source in sources for id in source.ids]

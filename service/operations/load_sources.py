@@ -6,7 +6,7 @@ Ids are relative to the path, so that the same folder has the same ids wherever 
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from models.readers.array_files import IDX_IMAGES
 from models.readers.arrays import array_lines, open_pictures
 from models.readers.download import DataError
 from models.readers.formats import SUFFIXES
+from models.readers.found import Unread
 from models.readers.layout import LOOSE, arrange, class_lines
 from models.readers.left_out import counted, listed, plural
 from models.readers.path_names import expanded, shown
@@ -67,6 +68,7 @@ class Source:
     summary: list[str]
     batches: Callable[[int], Iterator[PictureBatch]]
     places: list[Path] | None = None  # the path of each picture, if they do not lie below `path`
+    unread: list[Unread] = field(default_factory=list)  # what was left out while it was looked at, beside `ids`
 
     def place(self, i: int) -> Path:
         """Return the path that the user gave for a picture."""
@@ -193,7 +195,7 @@ def _surveyed(files: Sequence[Path], spec: Preprocessing) -> list[str]:
 
 
 def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[dict[str, Any]], summary: list[str]) -> Source:
-    ids = [_shortened(shown(name.as_posix())) for name in relative]
+    ids = [shortened(shown(name.as_posix())) for name in relative]
 
     def batches(size: int) -> Iterator[PictureBatch]:
         first, total = 0, 0
@@ -210,7 +212,7 @@ def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[d
 
 def _parquet(path: Path, stem: str, columns: ParquetColumns) -> Source:
     found = open_parquet(path, columns)
-    ids = found.ids or [_shortened(f"{stem}/{i:06d}") for i in range(found.count)]
+    ids = found.ids or [shortened(f"{stem}/{i:06d}") for i in range(found.count)]
     if wrong := next((id for id in ids if not is_item_id(id) or {".", ".."} & set(id.split("/"))), None):
         raise LoadError(
             f"{shown(path)}: {shown(wrong[:80])!r} cannot be an id: use up to {MAX_ID} characters, no control "
@@ -263,13 +265,13 @@ def _named(source: Source, ids: list[str]) -> Source:
 
     def batches(size: int) -> Iterator[PictureBatch]:
         for batch in source.batches(size):
-            batch.ids = [_shortened(names[id]) for id in batch.ids]
+            batch.ids = [shortened(names[id]) for id in batch.ids]
             yield batch
 
-    return Source(source.path, [_shortened(id) for id in ids], source.summary, batches)
+    return Source(source.path, [shortened(id) for id in ids], source.summary, batches)
 
 
-def _shortened(id: str) -> str:
+def shortened(id: str) -> str:
     """Return a path as an id. One that is too long is cut, and gets a digest so that it stays unique."""
     if len(id) <= MAX_ID:
         return id
