@@ -160,10 +160,12 @@ def check_json(body: bytes, max_items: int, lists_per_item: int) -> None:
         if len(body) > MOST_SPACES and (spaces := sum(_count(body, one) for one in SPACES)) > MOST_SPACES:
             raise TooManyValues(spaces, MOST_SPACES, "spaces and line ends")
         _check_values(body)
-    if any(key in body[:SMALL_JSON] for key in OF_LISTS):
-        lists_per_item = max(lists_per_item, MOST_LISTS // max_items)
-    if lists > lists_per_item * max_items + OTHER_LISTS:  # Each item has at most lists_per_item lists or objects.
-        raise TooLarge(lists // lists_per_item, max_items)
+    if any(key in body[:SMALL_JSON] for key in OF_LISTS) and lists_per_item < MOST_LISTS // max_items:
+        if lists > (most := max(MOST_LISTS, max_items)) + OTHER_LISTS:
+            raise TooManyValues(lists, most, "points of drawings")
+    elif lists > lists_per_item * max_items + OTHER_LISTS:  # Each item has at most lists_per_item lists or objects.
+        found = (lists - 1) // lists_per_item  # One of them is the list of the items, or the object around it.
+        raise TooLarge(max(found, max_items + 1), max_items)
 
 
 def _check_values(text: bytes) -> None:

@@ -1,5 +1,6 @@
 import encodings
 import itertools
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -114,14 +115,15 @@ def test_utf_16_is_read() -> None:
 
 
 def test_arcs_of_any_radius_are_read() -> None:
-    radii = ("1e-320", "1e-300", "1e-200", "1e-160", "1e-20", "1", "1e9")
+    radii = ("1e-320", "1e-300", "1e-200", "1e-160", "1e-20", "1", "1e3")
     for rx, ry, end in itertools.product(radii, radii, ("10 10", "1e9 0", "1e-200 1e-300", "0 1e-9")):
         for flags in ("0 1", "1 1"):
-            try:
-                (line,) = read_svg(f"M0 0A{rx} {ry} 30 {flags} {end}").polylines
-            except SvgError as error:  # The ellipse is far longer than it is wide.
-                assert "coordinates must be from" in str(error)
+            data = f"M0 0A{rx} {ry} 30 {flags} {end}"
+            if float(rx) * 1e9 < float(ry) or float(ry) * 1e9 < float(rx):  # It may be far longer than it is wide.
+                with suppress(SvgError):
+                    read_svg(data)
             else:
+                (line,) = read_svg(data).polylines
                 assert np.isfinite(line).all()
     tiny, small = (read_svg(f"M0 0A{radius} {radius} 0 0 1 10 10").polylines[0] for radius in ("1e-200", "1"))
     np.testing.assert_allclose(tiny, small)
