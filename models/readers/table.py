@@ -76,7 +76,9 @@ def read_table(path: Path, parquet: bool = False, options: TableOptions | None =
     else:
         spec, reasons = _chosen(surveys, schema, file, where, {split, schema.label} - {None})
     label = spec.label if spec.label in surveys else None
-    values, texts = _filled(file, spec, [name for name in (label, split) if name], rows, where)
+    _check_memory(rows, len(spec.columns), where, "take fewer rows" if model else "leave columns out with a --schema, or take "
+                  "fewer rows")  # fmt: skip
+    values, texts = _filled(file, spec, [name for name in (label, split) if name], rows)
     splits = [split_of(word) for word in texts[split]] if split else None
     if not model:
         training = np.array([one in (None, TRAIN) for one in splits]) if splits else np.ones(rows, bool)
@@ -94,17 +96,16 @@ def read_table(path: Path, parquet: bool = False, options: TableOptions | None =
             values[:, k] = (own - column.mean) / column.std
     labels, classes = class_numbers(texts[label]) if label else (None, None)
     summary = [f"{where}: {plural(rows, 'row')} of {plural(len(file.names), 'column')}", *file.lines]
-    summary += column_lines(spec, surveys, reasons) + ([ragged] if ragged else [])
+    summary += column_lines(spec, surveys, reasons, model is None) + ([ragged] if ragged else [])
     summary += [f"label: the column {label}", *class_lines(texts[label])] if label else []
-    others = file.others
-    skipped = {record for record, _, _ in others}
-    numbers = (record for record in range(rows + len(others)) if record not in skipped)
+    skipped = {record for record, _, _ in file.others}
+    numbers = (record for record in range(rows + len(file.others)) if record not in skipped)
     return Found(
         values.astype(np.float32), labels, classes, splits, preprocessing=spec, summary=summary, kind="table",
         names=list(map(numbered, numbers)) if model else None,
         unread=[
             Unread(numbered(record), f"line {line}", f"has {cells} cells, the header names {len(file.names)} columns")
-            for record, line, cells in others
+            for record, line, cells in file.others
         ],
     )  # fmt: skip
 
@@ -152,16 +153,21 @@ def _chosen(
     return Columns(tuple(columns), schema.missing or MISSING, left_out, schema.label, decimal), reasons
 
 
-def _filled(
-    file: TableFile, spec: Columns, extra: Sequence[str], rows: int, where: str
-) -> tuple[NDArray[np.float64], dict[str, list[str]]]:
-    """Return the numbers and categories of all rows, (N, K), NaN where missing, and the texts of the columns `extra`."""
-    needed, free = BYTES * rows * len(spec.columns), free_memory()
+def _check_memory(rows: int, columns: int, where: str, advice: str) -> None:
+    """Raise DataError if a table would not fit into the memory."""
+    needed, free = BYTES * rows * columns, free_memory()
     if free is not None and needed > free:
         raise DataError(
-            f"{where}: {rows:,} rows of {len(spec.columns):,} columns need {needed / 2**30:.1f} GiB of memory, "
-            f"{free / 2**30:.1f} GiB are free: leave columns out with a --schema, or take fewer rows"
+            f"{where}: {rows:,} rows of {columns:,} columns need {needed / 2**30:.1f} GiB of memory, "
+            f"{free / 2**30:.1f} GiB are free: {advice}"
         )
+
+
+def _filled(
+    file: TableFile, spec: Columns, extra: Sequence[str], rows: int
+) -> tuple[NDArray[np.float64], dict[str, list[str]]]:
+    """Return the numbers and categories of all rows, (N, K), NaN where missing, and the texts of the columns `extra`."""
+    where = shown(file.path)
     values = np.full((rows, len(spec.columns)), np.nan)
     texts: dict[str, list[str]] = {name: [] for name in extra}
     places = [(k, file.names.index(name)) for k, name in enumerate(spec.names) if name in file.names]

@@ -147,7 +147,9 @@ def _encoding(path: Path) -> str:
         try:
             return encoding_of(iter(lambda: file.read(PIECE), b""))
         except BadCsv as error:
-            raise DataError(f"{shown(path)}: {error}; use --data parquet:PATH for Parquet") from None
+            raise DataError(
+                f"{shown(path)}: {error}; a Parquet file is read with --data parquet:PATH, or if its name ends in .parquet"
+            ) from None
 
 
 @contextmanager

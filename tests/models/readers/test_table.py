@@ -239,6 +239,13 @@ class TestModel:
         with pytest.raises(DataError, match="has none of the columns of the model, 'age', 'height', 'city', 'member'; it has"):
             read_table(path, options=TableOptions(model=model, may_lack=True))
 
+    def test_what_a_schema_could_change_is_said_only_in_training(self, path: Path) -> None:
+        content = PEOPLE.replace(",31,", ",031,")
+        assert any("in a --schema" in line for line in read(path, content).summary)
+        model = spec_of(read(path, PEOPLE))
+        path.write_text(content)
+        assert not any("--schema" in line for line in read_table(path, options=TableOptions(model=model)).summary)
+
     def test_one_row_is_enough_and_the_others_are_named(self, path: Path) -> None:
         model = spec_of(read(path, PEOPLE))
         path.write_text("age,height,city,member\n1\n\n2,1.7,Rome,no\n3,4\n")

@@ -270,7 +270,8 @@ async def test_drawings_of_too_many_points_are_counted_in_points(
     refused = await client.post("/encode?model=strokes", json={"strokes": [[[0, 0, 0]] * 2000]})
     assert (refused.status_code, refused.json()["code"]) == (413, "too_many_items")
     assert "the JSON has about 2002 points of drawings, at most 1000 are allowed" in refused.json()["detail"]
-    for body in ({"rows": [{"year": 2008}] * 5000}, {"rows": [{}] * 20_000}):
+    bodies_of_rows: list[dict[str, Any]] = [{"rows": [{"year": 2008}] * 5000}, {"rows": [{}] * 20_000}]
+    for body in bodies_of_rows:
         refused = await client.post("/encode?model=penguins", json=body)
         assert (refused.status_code, f"has {len(body['rows'])} items, at most 64" in refused.json()["detail"]) == (413, True)
 
