@@ -4,6 +4,7 @@ The first process, of rank 0, leads: it reads the command line and writes all fi
 """
 
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -148,6 +149,8 @@ def joined() -> Iterator[Ranks]:
         ranks.check_alike("packages", {name: found[name] for name in ALIKE}, "install the same version everywhere")
         yield ranks
     except BaseException as error:
+        if isinstance(error, LostProcess):  # torchrun sends SIGTERM to all others, before they have said what happened.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         ranks.fail(error)
         clear_frames(error.__traceback__)  # They may refer to the groups.
         raise
@@ -157,11 +160,11 @@ def joined() -> Iterator[Ranks]:
 
 @contextmanager
 def answered() -> Iterator[None]:
-    """Raise LostProcess if another process does not answer."""
+    """Raise LostProcess if another process does not answer, or has closed the connection."""
     try:
         yield
         return
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0]
     # Not within the except block: the frames of the first error refer to the groups, see `Ranks.leave`.
     raise LostProcess(

@@ -123,12 +123,15 @@ def stepper(vae: VAE, layout: Layout) -> Callable[[Tensor], Tensor]:
 
 
 def weigher(vae: VAE, length: int) -> Callable[[Tensor], Tensor]:
-    """Return the function of a lane `weigh`: latents and rows, (B, D + length ...) -> log p(x given z), (B, 1)."""
+    """Return the function of a lane `weigh`: latents and rows, (B, D + length ...) -> log p of each step, (B, length + 1).
+
+    Batches of different sizes are compared by their answers, and few bits would be left to differ in a sum.
+    """
     dim, step = vae.config.latent_dim, vae.config.shape[1:]
 
     def weigh(rows: Tensor) -> Tensor:
         x = vae.kind.to_x(rows[:, dim:].reshape(len(rows), length, *step))
-        return _likelihood(vae, rows[:, :dim]).log_prob(x)[:, None].float()
+        return _likelihood(vae, rows[:, :dim]).step_log_probs(x).float()
 
     return weigh
 

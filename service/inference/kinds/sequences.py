@@ -107,7 +107,11 @@ class ServedSequences(ServedRows):
         found = np.empty((len(items), NOISE_STEPS, self.layout.noise), np.float32)
         for first in range(0, len(items), NOISE_ITEMS):
             part = slice(first, first + NOISE_ITEMS)
-            found[part] = seeds.step_uniform(stepping.seed, own[part], place, NOISE_STEPS, self.layout.noise)
+            if stepping.seeds is not None:
+                for row, seed in enumerate(stepping.seeds[items[part]].tolist(), first):
+                    found[row] = seeds.step_uniform(seed, np.zeros(1, np.int64), place, NOISE_STEPS, self.layout.noise)[0]
+            else:
+                found[part] = seeds.step_uniform(stepping.seed, own[part], place, NOISE_STEPS, self.layout.noise)
             await asyncio.sleep(0)
         return found
 
@@ -123,7 +127,8 @@ class ServedSequences(ServedRows):
             rows = np.concatenate([z[where], self._cut(x[where], length).reshape(len(where), -1)], 1, dtype=np.float32)
             blocks = [rows[first : first + lane.max_rows] for first in range(0, len(rows), lane.max_rows)]
             answers = [await lane.submit(block, inference.deadline) for block in blocks]
-            found[where] = np.concatenate(answers)[:, 0]
+            is_own = np.arange(length + 1) <= self.step_counts(x[where])[:, None]  # up to the end of the row
+            found[where] = np.where(is_own, np.concatenate(answers), 0.0).sum(1, dtype=np.float64)
         return found
 
     def draw(self, decoded: Floats, seed: int) -> Floats:
