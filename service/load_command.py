@@ -20,7 +20,7 @@ from models.readers.left_out import listed, plural
 from models.readers.path_names import expanded, shown
 from models.readers.ranges import pixel_lines
 from service.bulk.collection_output import CollectionOutput
-from service.bulk.encoded import Counts
+from service.bulk.encoded import Counts, Unreadable
 from service.bulk.load import BATCH, Encoders, Output, load
 from service.bulk.processes import in_order, in_processes
 from service.bulk.unreadable_file import UNREADABLE, write_unreadable
@@ -74,6 +74,9 @@ async def _load(
     sources = _sources(options, model)
     word = kind_of(model.manifest.model.kind).noun
     counts, total = Counts(), sum(source.count for source in sources)
+    unread = [Unreadable(*one) for source in sources for one in source.unread]
+    counts.unreadable += unread
+    total += len(unread)
     if not total:
         raise LoadError(f"there are no {word}s in {listed([shown(path) for path in options.paths])}; nothing was stored")
     print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
@@ -81,7 +84,7 @@ async def _load(
     size = min(BATCH, worker.pipeline.max_items, max(1, settings.max_queue_rows // 2))
     seconds = TERMINAL_SECONDS if sys.stderr.isatty() else LOG_SECONDS
     with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=total, unit="item", mininterval=seconds, smoothing=0.02))
+        bar = stack.enter_context(tqdm(total=total - len(unread), unit="item", mininterval=seconds, smoothing=0.02))
         output: Output
         if store is None:
             output = stack.enter_context(_parquet(options, worker, sources, bar, counts))

@@ -150,7 +150,7 @@ class ParquetOutput:
             write_unreadable(
                 unreadable,
                 sorted(self._counts.unreadable),
-                lambda one: {"part": self._path(places[one.id] // self._rows).name},
+                lambda one: {"part": self._path(places[one.id] // self._rows).name} if one.id in places else {},
             )
         else:
             unreadable.unlink(missing_ok=True)

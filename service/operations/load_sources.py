@@ -6,7 +6,7 @@ Ids are relative to the path, so that the same folder has the same ids wherever 
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from models.readers.array_files import IDX_IMAGES
 from models.readers.arrays import array_lines, open_pictures
 from models.readers.download import DataError
 from models.readers.formats import SUFFIXES
+from models.readers.found import Unread
 from models.readers.layout import LOOSE, arrange, class_lines
 from models.readers.left_out import counted, listed, plural
 from models.readers.path_names import expanded, shown
@@ -73,6 +74,7 @@ class Source:
     places: list[Path] | None = None  # the path of each picture, if they do not lie below `path`
     names: Sequence[Path] | None = None  # the name of each picture, if they are files: ids are made of them
     column: str | None = None  # the column of a Parquet file that has the pictures
+    unread: list[Unread] = field(default_factory=list)  # what was left out while it was looked at, beside `ids`
 
     def place(self, i: int) -> Path:
         """Return the path that the user gave for a picture."""
@@ -206,7 +208,7 @@ def _surveyed(files: Sequence[Path], spec: Preprocessing) -> list[str]:
 
 
 def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[dict[str, Any]], summary: list[str]) -> Source:
-    ids = [_shortened(shown(name.as_posix())) for name in relative]
+    ids = [shortened(shown(name.as_posix())) for name in relative]
 
     def batches(size: int) -> Iterator[PictureBatch]:
         first, total = 0, 0
@@ -223,7 +225,7 @@ def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[d
 
 def _parquet(path: Path, stem: str, columns: ParquetColumns) -> Source:
     found = open_parquet(path, columns)
-    ids = found.ids or [_shortened(f"{stem}/{i:06d}") for i in range(found.count)]
+    ids = found.ids or [shortened(f"{stem}/{i:06d}") for i in range(found.count)]
     for row, id in enumerate(ids):
         if fault := id_fault(id):
             raise LoadError(f"{shown(path)}: row {row}: '{shown(id[:80])}' cannot be an id: {fault}; nothing was stored")
@@ -274,13 +276,13 @@ def _named(source: Source, ids: list[str]) -> Source:
 
     def batches(size: int) -> Iterator[PictureBatch]:
         for batch in source.batches(size):
-            batch.ids = [_shortened(names[id]) for id in batch.ids]
+            batch.ids = [shortened(names[id]) for id in batch.ids]
             yield batch
 
-    return replace(source, ids=[_shortened(id) for id in ids], batches=batches)
+    return replace(source, ids=[shortened(id) for id in ids], batches=batches)
 
 
-def _shortened(id: str) -> str:
+def shortened(id: str) -> str:
     """Return a path as an id. One that is too long is cut, and gets a digest so that it stays unique."""
     if len(id) <= MAX_ID:
         return id

@@ -13,7 +13,7 @@ from service.engine.errors import TooLarge
 from service.formats import pictures as codecs
 from service.formats.errors import Undecodable, Unsupported, Unusable, first_bytes
 from service.formats.forms import Part, parse_form
-from service.formats.json_size import SMALL_JSON, check_size, count_byte
+from service.formats.json_size import SMALL_JSON, TooManyValues, check_size, count_byte
 from service.formats.json_values import BOM, is_utf_16, json_object
 from service.formats.latent_rows import latent_rows
 from service.formats.npy import NPY_MAGIC, npy_array, picture_rows
@@ -135,10 +135,12 @@ def check_json(body: bytes, max_items: int, lists_per_item: int) -> None:
     else:
         lists = max(count_byte(body, b"["), count_byte(body, b"{"))
         check_size(body)
-    if any(key in body[:SMALL_JSON] for key in OF_LISTS):
-        lists_per_item = max(lists_per_item, MOST_LISTS // max_items)
-    if lists > lists_per_item * max_items + OTHER_LISTS:  # Each item has at most lists_per_item lists or objects.
-        raise TooLarge(lists // lists_per_item, max_items)
+    if any(key in body[:SMALL_JSON] for key in OF_LISTS) and lists_per_item < MOST_LISTS // max_items:
+        if lists > (most := max(MOST_LISTS, max_items)) + OTHER_LISTS:
+            raise TooManyValues(lists, most, "points of drawings")
+    elif lists > lists_per_item * max_items + OTHER_LISTS:  # Each item has at most lists_per_item lists or objects.
+        found = (lists - 1) // lists_per_item  # One of them is the list of the items, or the object around it.
+        raise TooLarge(max(found, max_items + 1), max_items)
 
 
 def _kind(call: Call) -> Kind:

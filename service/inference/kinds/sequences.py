@@ -22,6 +22,7 @@ from service.inference.kinds.rows import ServedRows
 from service.inference.kinds.sequence_lanes import STEPS, Layout, bucket_lengths, start_lanes
 from service.inference.kinds.served_kind import Decode, Floats
 from service.inference.stepping import Stepping
+from service.inference.told import labels_of
 from service.latents import noise as seeds
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class ServedSequences(ServedRows):
         return cls(checkpoint.manifest, lanes, layout)
 
     async def posteriors(self, rows: NDArray[Any], inference: "Inference") -> Floats:
+        refuse_label(inference)
         found = np.empty((len(rows), 3, self.manifest.model.latent_dim), np.float32)
         with ExitStack() as admitted:
             waiting = []
@@ -66,6 +68,7 @@ class ServedSequences(ServedRows):
 
     @contextmanager
     def decoding(self, inference: "Inference", count: int) -> Iterator[Decode]:
+        refuse_label(inference)
         with self.lanes["decode"].reserve(count, again=True) as reservation:
             yield partial(self._make, reservation, inference)
         inference.timings.add(reservation)
@@ -167,6 +170,12 @@ class StepWeighing:
         draws = z.shape[1]
         flat = await self._kind.log_likelihoods(np.repeat(x, draws, 0), z.reshape(-1, z.shape[2]), self._inference)
         return flat.reshape(len(x), draws)
+
+
+def refuse_label(inference: "Inference") -> None:
+    """Raise NoSuchLabel if a request has a label: no model of sequences is conditional."""
+    if inference.label is not None:
+        labels_of(inference.model, inference.label)
 
 
 async def gathered(waiting: list[Any]) -> list[Any]:
