@@ -26,7 +26,7 @@ SHIPPED = Path(models.__file__).parent / "weights"
 NAMES = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
 TEST_ITEMS = {"mnist": 10_000, "fashion-mnist": 10_000, "lpc-sprites": 2664, "omniglot-strokes": 1000}
 # Data sets without published figures to compare with, whose bounds have fewer samples.
-FEWER_SAMPLES = {"sprites": 100, "sprites-kl": 10, "strokes": 50}
+FEWER_SAMPLES = {"sprites": 100, "sprites-kl": 2, "strokes": 50}
 # Latents of 256 numbers take more space than the weights.
 WITHOUT_CALIBRATION = {"sprites-kl"}
 
