@@ -6,8 +6,8 @@ import sys
 # Blocks of at least this size are mapped from the system and given back to it, so that they leave no holes. glibc starts like
 # that, too, but raises its threshold to the size of each freed block: loading modules alone would leave holes of 7 MB.
 SYSTEM_BLOCK_BYTES = 1 << 20
-# Large nets allocate blocks of megabytes for every operation. Each would be new memory, which takes half of their time, so that
-# blocks up to this size are kept, and so much free memory.
+# Large nets allocate blocks of megabytes for every operation. Each would be new memory, which takes half of their time, so
+# blocks up to this size are kept, and so much free memory in all.
 KEPT_BLOCK_BYTES, KEPT_BYTES = 32 << 20, 256 << 20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # constants of malloc.h
 
