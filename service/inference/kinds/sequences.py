@@ -104,7 +104,11 @@ class ServedSequences(ServedRows):
         found = np.empty((len(items), NOISE_STEPS, self.layout.noise), np.float32)
         for first in range(0, len(items), NOISE_ITEMS):
             part = slice(first, first + NOISE_ITEMS)
-            found[part] = seeds.step_uniform(stepping.seed, own[part], place, NOISE_STEPS, self.layout.noise)
+            if stepping.seeds is not None:
+                for row, seed in enumerate(stepping.seeds[items[part]].tolist(), first):
+                    found[row] = seeds.step_uniform(seed, np.zeros(1, np.int64), place, NOISE_STEPS, self.layout.noise)[0]
+            else:
+                found[part] = seeds.step_uniform(stepping.seed, own[part], place, NOISE_STEPS, self.layout.noise)
             await asyncio.sleep(0)
         return found
 
