@@ -132,7 +132,7 @@ class Ranks:
 ALONE = Ranks()
 
 
-def report(reason: str) -> None:
+def leave_reason(reason: str) -> None:
     """Leave torchrun the reason why this process ends, which it prints at the end of its own report.
 
     torch.distributed.elastic.multiprocessing.errors documents the file; without torchrun there is none.
