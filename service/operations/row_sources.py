@@ -11,7 +11,7 @@ from models.readers.found import Unread, numbered
 from models.readers.path_names import shown
 from service.inference.kinds.served_kind import ServedKind
 from service.operations.load_sources import LoadError, PictureBatch, Source, check_ids, shortened
-from service.store.names import MAX_ID, is_item_id
+from service.store.names import id_fault
 
 # Ids of the rows of a file, None if it has none, and their metadata.
 Named = tuple[list[str] | None, list[Any]]
@@ -48,11 +48,9 @@ def _source(path: Path, stem: str, kind: ServedKind, named: Callable[[Path], Nam
         except (DataError, OSError, ValueError) as error:
             raise LoadError(f"{shown(path)}: {error}") from None
         ids = ids if own_ids is None else own_ids
-        if wrong := next((id for id in ids if not is_item_id(id) or {".", ".."} & set(id.split("/"))), None):
-            raise LoadError(
-                f"{shown(path)}: {shown(wrong[:80])!r} cannot be an id: use up to {MAX_ID} characters, no control "
-                "characters, and neither '.' nor '..' between slashes"
-            )
+        for row, id in enumerate(ids):
+            if fault := id_fault(id):
+                raise LoadError(f"{shown(path)}: row {row}: '{shown(id[:80])}' cannot be an id: {fault}; nothing was stored")
         metadata = [own | others for own, others in zip(metadata, more or [{}] * len(ids), strict=True)]
 
     def batches(size: int) -> Iterator[PictureBatch]:

@@ -22,7 +22,6 @@ from safetensors.torch import load_file
 
 from models.checkpoint import WEIGHTS
 from models.train.__main__ import main
-from models.train.ranks import LostProcess, answered
 from models.train.run_directory import SNAPSHOTS
 from models.train.shared_weights import owners
 from tests.models.train.test_resume import saved_step
@@ -209,36 +208,6 @@ def test_a_killed_process_ends_the_run_and_resuming_ends_alike(outs: tuple[Path,
     assert main([*LONG, "--out", str(tmp_path / "whole")]) == 0
     assert_same_curve(tmp_path / "killed", tmp_path / "whole", 1e-4)
     assert_same_curve(outs[0] / "resumed", tmp_path / "whole", 1e-4)
-
-
-def test_the_reason_is_left_for_torchrun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
-    assert main([*SMALL, "--data", f"npz:{tmp_path / 'gone.npz'}", "--out", str(tmp_path / "out")]) == 1
-    told = json.loads((tmp_path / "error.json").read_bytes())["message"]["message"]
-    assert f"error: {told}\n" in capsys.readouterr().err
-    assert "gone.npz" in told
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (
-            "[/there/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:64657. This is typically caused by "
-            "a remote worker crashing. Check the logs of the remote worker before reporting an error. GLHF!",
-            "Connection closed by peer [127.0.0.1]:64657",
-        ),
-        (
-            "Timed out waiting 600000ms for recv operation to complete",
-            "Timed out waiting 600000ms for recv operation to complete",
-        ),
-    ],
-)
-def test_a_lost_connection_is_told_in_one_line(text: str, reason: str) -> None:
-    with pytest.raises(LostProcess) as caught, answered():
-        raise RuntimeError(f"{text}\nmore lines")
-    assert f"or did not answer ({reason}); the same command with --resume" in str(caught.value)
 
 
 @pytest.mark.soak

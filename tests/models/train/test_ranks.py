@@ -1,0 +1,40 @@
+"""What a process of a run tells torchrun, and what it says when the connection to another is lost."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.train.__main__ import main
+from models.train.ranks import LostProcess, answered
+from tests.models.train.test_processes import SMALL
+
+
+def test_the_reason_is_left_for_torchrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    assert main([*SMALL, "--data", f"npz:{tmp_path / 'gone.npz'}", "--out", str(tmp_path / "out")]) == 1
+    told = json.loads((tmp_path / "error.json").read_bytes())["message"]["message"]
+    assert f"error: {told}\n" in capsys.readouterr().err
+    assert "gone.npz" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "[/there/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:64657. This is typically caused by "
+            "a remote worker crashing. Check the logs of the remote worker before reporting an error. GLHF!",
+            "Connection closed by peer [127.0.0.1]:64657",
+        ),
+        (
+            "Timed out waiting 600000ms for recv operation to complete",
+            "Timed out waiting 600000ms for recv operation to complete",
+        ),
+    ],
+)
+def test_a_lost_connection_is_told_in_one_line(text: str, reason: str) -> None:
+    with pytest.raises(LostProcess) as caught, answered():
+        raise RuntimeError(f"{text}\nmore lines")
+    assert f"or did not answer ({reason}); the same command with --resume" in str(caught.value)
