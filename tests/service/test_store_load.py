@@ -281,24 +281,3 @@ def test_each_setting_that_is_wrong_is_a_line(
     assert main(["backup", str(setting / "out")]) == 1
     [said] = capsys.readouterr().err.splitlines()
     assert said.startswith("error: VAE_PORT must be ")
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow"), "this needs the package pyarrow: pip install"),
-        (ImportError("libarrow.so: failed to map segment", name="pyarrow.lib"), "pyarrow.lib cannot be loaded: libarrow.so:"),
-        (MemoryError(), "the memory is full: free some, or allow more if it is limited (ulimit -v)"),
-    ],
-)
-def test_a_package_that_cannot_be_loaded_is_a_line(
-    setting: Path, error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def broken(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr("service.load_command.work_of", broken)
-    assert load(write_pictures(setting / "pictures", 1)) == 1
-    [said] = capsys.readouterr().err.splitlines()
-    assert said.startswith("error: ")
-    assert reason in said
