@@ -123,12 +123,18 @@ def stepper(vae: VAE, layout: Layout) -> Callable[[Tensor], Tensor]:
 
 
 def weigher(vae: VAE, length: int) -> Callable[[Tensor], Tensor]:
-    """Return the function of a lane `weigh`: latents and rows, (B, D + length ...) -> log p(x given z), (B, 1)."""
+    """Return the function of a lane `weigh`: latents and rows, (B, D + length ...) -> (B, 1 + length + 1).
+
+    The answer is log p(x given z), and what each step and the end add to it. Only the first is for callers. The others are for
+    the check of the buckets: rounding that differs from one batch size to the next shows in nearly every step, but the sum is
+    a single large number, whose last bit hides most of it.
+    """
     dim, step = vae.config.latent_dim, vae.config.shape[1:]
 
     def weigh(rows: Tensor) -> Tensor:
         x = vae.kind.to_x(rows[:, dim:].reshape(len(rows), length, *step))
-        return _likelihood(vae, rows[:, :dim]).log_prob(x)[:, None].float()
+        each = _likelihood(vae, rows[:, :dim]).each_log_prob(x)  # (B, length + 1)
+        return torch.cat([each.sum(1, keepdim=True), each], 1).float()
 
     return weigh
 
@@ -137,6 +143,14 @@ def _longest(steps: Any, rows: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
     """Return the longest of some rows, (1, T, ...)."""
     ended = steps.is_end(torch.from_numpy(rows)).numpy()
     found: NDArray[Any] = x[np.argmin(ended.sum(1))][None]
+    return found
+
+
+def _half_shuffled(x: NDArray[Any], lengths: list[int], noise: np.random.Generator) -> NDArray[Any]:
+    """Return rows (N, T, ...), every second of them with its steps in a random order, as unlikely rows of callers are."""
+    found = x.copy()
+    for i in range(1, len(x), 2):
+        found[i, : lengths[i]] = noise.permutation(found[i, : lengths[i]])
     return found
 
 
@@ -169,6 +183,7 @@ def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Layout,
     if shape[0] > STEPS:
         packed[::2, layout.state : layout.state + layout.width] = x[::2, STEPS].reshape(len(x[::2]), -1)
     packed[1::4, sum(layout.sizes[:3])] = 0.0  # some of them greedy
+    x = _half_shuffled(x, (~steps.is_end(torch.from_numpy(rows))).sum(1).tolist(), noise)
     turn = CPU_BATCH if device.torch_device.type == "cpu" else count
     examples: dict[str, NDArray[Any]] = {"begin": z, "decode": packed[:turn]}
     for length in bucket_lengths(shape[0]):
