@@ -146,14 +146,6 @@ def _longest(steps: Any, rows: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
-def _half_shuffled(x: NDArray[Any], lengths: list[int], noise: np.random.Generator) -> NDArray[Any]:
-    """Return rows (N, T, ...), every second of them with its steps in a random order, as unlikely rows of callers are."""
-    found = x.copy()
-    for i in range(1, len(x), 2):
-        found[i, : lengths[i]] = noise.permutation(found[i, : lengths[i]])
-    return found
-
-
 def _likelihood(vae: VAE, z: Tensor) -> Autoregressive:
     found: Any = vae.decode(z)
     likelihood: Autoregressive = found
@@ -183,7 +175,6 @@ def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Layout,
     if shape[0] > STEPS:
         packed[::2, layout.state : layout.state + layout.width] = x[::2, STEPS].reshape(len(x[::2]), -1)
     packed[1::4, sum(layout.sizes[:3])] = 0.0  # some of them greedy
-    x = _half_shuffled(x, (~steps.is_end(torch.from_numpy(rows))).sum(1).tolist(), noise)
     turn = CPU_BATCH if device.torch_device.type == "cpu" else count
     examples: dict[str, NDArray[Any]] = {"begin": z, "decode": packed[:turn]}
     for length in bucket_lengths(shape[0]):

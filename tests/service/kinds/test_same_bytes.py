@@ -101,9 +101,7 @@ def every_kind(kinds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     conv, shape = {"channels": [4, 8], "hidden": 16}, Condition("shape", ("round", "7"), (5, 1))
     models.save(directory / "told", VAE(VAEConfig((1, 8, 8), 3, "conv", conv, "gaussian", {"sigma": 0.1}, condition=shape)))
     models.save(directory / "calibrated", VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]})))
-    write_calibration(
-        directory / "calibrated", calibration_of_grey(), models.checkpoint.read(directory / "calibrated").digest
-    )
+    write_calibration(directory / "calibrated", calibration_of_grey(), models.checkpoint.read(directory / "calibrated").digest)
     return directory
 
 
