@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 CHECKED_WINDOWS = 4
 # And on so many rows, or more if a row has so few answers that all together are fewer than CHECKED_ANSWERS. Small batches may
 # use other kernels, which round otherwise, and in some models this shows in one row of ten only.
-CHECKED_ROWS, CHECKED_ANSWERS, MOST_CHECKED_ROWS = 64, 4096, 256
+CHECKED_ROWS, CHECKED_ANSWERS, MOST_CHECKED_ROWS = 32, 4096, 128
+# If the examples are fewer than these rows, so many times as many are made of them at most.
+MOST_CROSSINGS = 8
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]  # runs a few batches between two yields, so that live traffic can be served at each yield
@@ -107,7 +109,8 @@ class BucketedProgram:
             if not np.array_equal(np.roll(shifted, -shift, axis=0), answers, equal_nan=True):
                 raise NotInvariant(f"in batches of {self.reference} a row's answer depends on its place in the batch")
         found = [Reference(self._examples, answers)]
-        for draw in range(1, math.ceil(rows_to_check(answers, least_rows) / self.reference)):
+        draws = math.ceil(rows_to_check(answers, least_rows) / self.reference)
+        for draw in range(1, min(draws, MOST_CROSSINGS, self.reference)):  # The next one would be the examples again.
             yield
             rows = crossed(self._examples, draw)
             found.append(Reference(rows, self._run(rows, times)))
@@ -117,7 +120,8 @@ class BucketedProgram:
     def try_bucket(self, bucket: int, reference: Reference, least_rows: int = CHECKED_ROWS) -> Steps[None]:
         """Use a smaller bucket if its rows equal the reference's and it is faster than the next one."""
         times: list[float] = []
-        windows = max(CHECKED_WINDOWS, math.ceil(rows_to_check(reference.answers, least_rows) / bucket))
+        rows = min(rows_to_check(reference.answers, least_rows), len(reference.rows))
+        windows = max(CHECKED_WINDOWS, math.ceil(rows / bucket))
         # The slices are spread over all rows.
         for place, start in enumerate(np.linspace(0, len(reference.rows) - bucket, windows, dtype=int)):
             if place % (windows // CHECKED_WINDOWS) == 0:
@@ -139,7 +143,8 @@ class BucketedProgram:
 
 def rows_to_check(answers: Rows, least: int) -> int:
     """Return on how many rows a bucket is checked: more if the answer to a row has few numbers, which hide differences."""
-    return min(max(least, math.ceil(CHECKED_ANSWERS / max(1, answers[0].size))), max(least, MOST_CHECKED_ROWS))
+    numbers = max(1, answers[:1].size)
+    return max(least, min(math.ceil(CHECKED_ANSWERS / numbers), MOST_CHECKED_ROWS))
 
 
 def crossed(rows: Rows, draw: int) -> Rows:

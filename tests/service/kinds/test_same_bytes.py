@@ -1,4 +1,4 @@
-"""Many random items of every kind, each alone and in requests and crowds of several sizes: the same numbers, in both engines."""
+"""Random items of every kind, each alone, in requests of several sizes and in a crowd: the same numbers, in both engines."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
