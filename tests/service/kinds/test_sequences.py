@@ -2,15 +2,19 @@
 
 import time
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+import torch
 from fastapi import FastAPI
 
+from models import checkpoint
 from service.engine.errors import DeadlineExceeded
 from service.inference.inference import Inference
+from service.inference.kinds.sequence_lanes import weigher
 from service.rest.kinds import wire, wire_of
 from service.rest.kinds.texts import TextsWire
 from tests.service.kinds.kind_requests import BY_MODEL, SQUARE, TRIANGLE
@@ -230,3 +234,20 @@ async def test_no_operation_draws_from_the_mean_of_a_sequence(client: httpx.Asyn
     for path, body in asked:
         refused = await client.post(f"{path}{more}", **body) if body else await client.get(f"{path}{more}")
         assert (refused.status_code, "use temperature=1" in refused.json()["detail"]) == (422, True), refused.text
+
+
+@pytest.mark.parametrize("model", SEQUENCES)
+def test_a_lane_that_weighs_shows_the_check_of_its_batches_what_each_step_adds(kinds: Path, model: str) -> None:
+    """The sum alone hides most differences between batch sizes."""
+    found = checkpoint.read(kinds / model)
+    vae, spec, length = found.vae.requires_grad_(False), found.manifest.preprocessing, found.vae.config.shape[0]
+    x = torch.from_numpy(spec.rows(BY_MODEL[model].items, length))
+    z = torch.from_numpy(np.random.default_rng(0).standard_normal((len(x), 4), np.float32))
+    answers = weigher(vae, length)(torch.cat([z, x.flatten(1).float()], 1))
+    assert answers.shape == (len(x), 1 + length + 1)
+    assert torch.equal(answers[:, 0], vae.decode(z).log_prob(vae.kind.to_x(x)))
+    assert torch.equal(answers[:, 0], answers[:, 1:].sum(1))
+    ends = torch.from_numpy(np.array([len(item) for item in BY_MODEL[model].items]))
+    for row, end in zip(answers[:, 1:], ends, strict=True):
+        assert (row[: end + 1] != 0).all()
+        assert (row[end + 1 :] == 0).all()
