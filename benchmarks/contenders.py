@@ -37,6 +37,7 @@ class Contender:
     ask: Callable[[Request], Request] = _unchanged
     mu: Callable[[Any], list[float]] = _first_row
     draws: bool = False  # has /decode and /sample too
+    tensors: bool = False  # answers the Open Inference Protocol with binary tensors, too
     computes: bool = True  # False for a floor, whose answers are always the same
 
 
@@ -79,6 +80,7 @@ SERVICE = Contender(
     lambda port: ["-m", "service", "--port", str(port)],
     variables={"VAE_MODELS": MODEL, "VAE_ACCESS_LOG": "false", "VAE_DEVICE": "cpu"},
     draws=True,
+    tensors=True,
 )
 
 # peers/NAME.txt has the versions of each.
@@ -94,6 +96,7 @@ PEERS = (
         "nvidia-pytriton",
         ask=partial(_ask_v2, columns=(1,)),
         mu=_first_output,
+        tensors=True,
     ),
     Contender("ray", "Ray Serve", _script("ray_peer"), "ray", {"RAY_USAGE_STATS_ENABLED": "0"}),
     Contender("mosec", "MOSEC", _mosec, "mosec"),

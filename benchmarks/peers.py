@@ -21,7 +21,7 @@ from benchmarks.contenders import PEERS, SERVICE, Contender
 from benchmarks.environments import InstallError
 from benchmarks.load import LoadError, Request, Result
 from benchmarks.process import Memory, Running, StartError, free_port, running, send
-from benchmarks.workload import Scenario, traffic
+from benchmarks.workload import Scenario, tensor_traffic, traffic
 
 ENCODE = "encode 1, JSON"
 DRAWS = ("decode 1 to PNG", "sample 16 to JSON")
@@ -74,7 +74,8 @@ def scenarios_of(contender: Contender) -> list[Scenario]:
     """Return the scenarios for a server, with our own requests; see `translated`."""
     kinds = traffic()
     found = [Scenario((kinds[ENCODE],), connections) for connections in (1, 16, 64)]
-    return found + [Scenario((kinds[name],), 16) for name in DRAWS if contender.draws]
+    found += [Scenario((kinds[name],), 16) for name in DRAWS if contender.draws]
+    return found + [Scenario((tensor_traffic(),), connections) for connections in (1, 4, 16) if contender.tensors]
 
 
 def translated(contender: Contender, scenario: Scenario) -> tuple[Request, ...]:

@@ -23,6 +23,7 @@ MODEL = "mnist"
 LATENT_DIM = 20
 DIFFERENT_REQUESTS = 64
 SAMPLES, STEPS = 16, 8
+TENSORS, TENSOR_ITEMS = "encode 64, binary tensor", 64
 
 JSON = {"Content-Type": "application/json"}
 NPY = {"Content-Type": "application/x-npy"}
@@ -120,6 +121,14 @@ def traffic() -> dict[str, Traffic]:
     return {kind.name: kind for kind in kinds}
 
 
+def tensor_traffic() -> Traffic:
+    """Return requests of the Open Inference Protocol: 64 pictures as a binary tensor, and binary answers."""
+    with np.load(DIGITS) as archive:
+        digits: Pixels = archive["images"][..., None]
+    batches = [np.roll(digits, -4 * i, 0)[:TENSOR_ITEMS] for i in range(DIFFERENT_REQUESTS)]
+    return Traffic(TENSORS, TENSOR_ITEMS, tuple(map(tensor_request, batches)))
+
+
 def scenarios() -> list[Scenario]:
     """Return all scenarios of `python -m benchmarks.service`."""
     kinds = traffic()
@@ -169,6 +178,19 @@ def interpolate_request(start: Sequence[float], end: Sequence[float]) -> Request
     """Return a request for a path between two latents, as one strip of pictures."""
     body = {"start": {"z": start}, "end": {"z": end}, "steps": STEPS}
     return _json("/interpolate?format=png&layout=row", body)
+
+
+def tensor_request(pixels: Pixels) -> Request:
+    """Return a request of the Open Inference Protocol that encodes pictures, uint8 (N, H, W, C)."""
+    described = {
+        "name": "image",
+        "datatype": "UINT8",
+        "shape": pixels.shape,
+        "parameters": {"binary_data_size": pixels.nbytes},
+    }
+    text = orjson.dumps({"inputs": [described], "parameters": {"binary_data_output": True}})
+    headers = {"Inference-Header-Content-Length": str(len(text))}
+    return Request("POST", "/v2/models/encode/infer", headers, text + pixels.tobytes())
 
 
 def _json(path: str, body: dict[str, Any]) -> Request:

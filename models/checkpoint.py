@@ -14,14 +14,19 @@ from reprlib import repr as short_repr
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
+from models import diffusers_layout
+from models.checkpoint_error import CheckpointError as CheckpointError
 from models.files.atomic_file import make_directory, write_atomically, write_together
 from models.files.plain_json import parse_json
 from models.files.regular_file import read_regular
 from models.files.tensor_file import Header, TensorFile, TensorFileError, read_tensors, to_bytes
+from models.hub import HubError, downloaded, is_hub_name
 from models.kinds import kind_of
 from models.kinds.kind import Preprocessing
 from models.metric_choice import MetricChoice
+from models.preprocess import Preprocessing as Pictures
 from models.vae import VAE, VAEConfig
 
 FORMAT_VERSION = 1
@@ -29,10 +34,6 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 # Size limit of config.json and metrics.json, far more than they need.
 MAX_JSON_BYTES = 1 << 20
 T = TypeVar("T")
-
-
-class CheckpointError(Exception):
-    """The checkpoint cannot be used; the message names the file and the reason."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,22 @@ class Checkpoint:
     digest: str  # SHA-256, hexadecimal, over config.json (without `search`) followed by model.safetensors
 
 
-def load(path: str | Path) -> VAE:
-    """Load the VAE of a checkpoint, ready to encode and decode, without gradients. Raises CheckpointError."""
+def load(path: str | Path, revision: str | None = None) -> VAE:
+    """Load the VAE of a checkpoint, ready to encode and decode, without gradients. Raises CheckpointError.
+
+    `path` is a directory, or the name of a repository of the Hugging Face hub, "owner/name", if there is nothing here under
+    that name; `revision` is its branch, tag or commit.
+    """
+    if is_hub_name(path):
+        try:
+            return read(downloaded(str(path), revision, (CONFIG, WEIGHTS))).vae
+        except HubError as error:
+            raise CheckpointError(str(error)) from error
+    if revision is not None:
+        raise CheckpointError(
+            f"{path}: is no name of a repository of the Hugging Face hub, but a path here, which has no revisions: leave "
+            f"revision={short_repr(revision)} out"
+        )
     return read(path).vae
 
 
@@ -84,7 +99,7 @@ def save(
     config = _config_bytes(_stored(manifest))
     directory = Path(path)
     make_directory(directory)
-    write_together({directory / WEIGHTS: _weights(vae), directory / CONFIG: config})
+    write_together({directory / WEIGHTS: _weights(vae, {}), directory / CONFIG: config})
 
 
 def record_metric(path: Path, search: MetricChoice) -> None:
@@ -98,9 +113,12 @@ def record_metric(path: Path, search: MetricChoice) -> None:
     write_atomically(file, new)
 
 
-def save_weights(path: Path, vae: VAE, durable: bool = True) -> None:
-    """Write the weights of a model to one safetensors file. `durable`: see `write_atomically`. Raises OSError."""
-    write_atomically(path, _weights(vae), durable)
+def save_weights(path: Path, vae: VAE, average: Mapping[str, Tensor], durable: bool = True) -> None:
+    """Write the weights of a model to one safetensors file; those in `average` replace others of their names.
+
+    `durable`: see `write_atomically`. Raises OSError.
+    """
+    write_atomically(path, _weights(vae, average), durable)
 
 
 def read_weights(path: Path, vae: VAE) -> None:
@@ -112,17 +130,43 @@ def read(path: str | Path) -> Checkpoint:
     """Read a checkpoint directory and check everything in it. Raises CheckpointError."""
     directory = Path(path)
     config_bytes = _read_bytes(directory / CONFIG)
+    if diffusers_layout.is_diffusers(raw := _parse_object(directory / CONFIG, config_bytes)):
+        return _read_diffusers(directory, config_bytes, raw)
     manifest = _parse_manifest(directory / CONFIG, config_bytes)
-    try:
-        with torch.device("meta"):  # Builds names and shapes only, and allocates no memory.
-            expected = VAE(manifest.model)
-    except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:  # Bad options can raise any of these.
-        raise CheckpointError(f"{directory / CONFIG}: {_shortened(error)}") from None
-    weights = _read_weights(directory / WEIGHTS, expected)
+    weights = _read_weights(directory / WEIGHTS, _shapes(directory / CONFIG, manifest))
     vae = VAE(manifest.model)
     vae.load_state_dict(weights.tensors)
     vae.requires_grad_(False).eval()
     return Checkpoint(vae, manifest, hashlib.sha256(_without_metric(config_bytes) + weights.content).hexdigest())
+
+
+def _read_diffusers(directory: Path, config_bytes: bytes, raw: dict[str, Any]) -> Checkpoint:
+    """Read a checkpoint in the layout of diffusers. Raises CheckpointError."""
+    file = directory / CONFIG
+    diffusers_layout.check_class(file, raw)
+    diffusers_layout.check_installed(directory)
+    weights_file = diffusers_layout.weights_file(directory)
+    try:
+        sigma, data = diffusers_layout.read_record(weights_file)
+        config = diffusers_layout.model_config(raw, sigma)
+        channels, height, width = config.shape
+        manifest = Manifest(config, Pictures(channels, height, width, fit="exact"), data)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{file}: {_shortened(error)}") from None
+    state, content = diffusers_layout.read_weights(weights_file, _shapes(file, manifest))
+    vae = VAE(manifest.model)
+    vae.load_state_dict(state)
+    vae.requires_grad_(False).eval()
+    return Checkpoint(vae, manifest, diffusers_layout.digest_of(config_bytes, content))
+
+
+def _shapes(file: Path, manifest: Manifest) -> VAE:
+    """Return a VAE on torch's device "meta": it has names and shapes only, and no memory. Raises CheckpointError."""
+    try:
+        with torch.device("meta"):
+            return VAE(manifest.model)
+    except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:  # Bad options can raise any of these.
+        raise CheckpointError(f"{file}: {_shortened(error)}") from None
 
 
 def _model_json(config: VAEConfig) -> str:
@@ -163,11 +207,17 @@ def _unreadable(path: Path, error: OSError) -> CheckpointError:
     return CheckpointError(f"{path}: {error.strerror}")
 
 
-def _parse_manifest(path: Path, content: bytes) -> Manifest:
+def _parse_object(path: Path, content: bytes) -> Any:
     try:
-        raw = parse_json(content)
+        return parse_json(content)
     except ValueError as error:
         raise CheckpointError(f"{path}: not JSON: {_shortened(error)}") from None
+
+
+def _parse_manifest(path: Path, content: bytes) -> Manifest:
+    raw = _parse_object(path, content)
+    if diffusers_layout.is_diffusers(raw):
+        raise CheckpointError(f"{path}: is that of diffusers, in whose layout nothing more is recorded")
     if not isinstance(raw, dict) or type(raw.get("format_version")) is not int or raw["format_version"] < 1:
         raise CheckpointError(f"{path}: has no format_version, so it is not the configuration of a checkpoint")
     if raw["format_version"] > FORMAT_VERSION:
@@ -202,9 +252,10 @@ def _build(kind: Callable[..., T], raw: object, key: str) -> T:
         raise ValueError(f"{key}: {str(error).split('() ')[-1]}") from None
 
 
-def _weights(vae: VAE) -> bytes:
+def _weights(vae: VAE, average: Mapping[str, Tensor]) -> bytes:
     # The metadata has the configuration too, so that files of two different saves are never mistaken for a pair.
-    return to_bytes(vae.state_dict(), {"model": _model_json(vae.config)})
+    # "format" tells other programs that read safetensors files, such as transformers, that the tensors are torch's.
+    return to_bytes({**vae.state_dict(), **average}, {"format": "pt", "model": _model_json(vae.config)})
 
 
 def _read_weights(path: Path, expected: VAE) -> TensorFile:

@@ -156,6 +156,8 @@ SIGMA_CEILING = 1000.0
 # The smallest sigma of a Gaussian likelihood: one step of an 8-bit grey. A smaller one would reward the model for the
 # rounding of the data, and the likelihood has no upper bound as sigma -> 0 (Mattei & Frellsen 2018, arXiv:1802.04826).
 SIGMA_FLOOR = 1 / 255
+# How a Gaussian's mean is computed from the decoder's output.
+LINKS = ("sigmoid", "identity")
 
 
 def gaussian_constant(sigma: float, values: int) -> float:
@@ -222,6 +224,8 @@ class ContinuousBernoulliLayer(nn.Module):
 class GaussianLayer(nn.Module):
     """Turn the decoder's output into a Gaussian. Its mean is the sigmoid of the output, so that means are valid pixels.
 
+    `link`: "identity" takes the output itself as the mean, for nets that were trained so elsewhere.
+
     `sigma`: a number (fixed), "learned" (one parameter), or "optimal" (closed form, see `OptimalGaussian`); never
     below `SIGMA_FLOOR`. A fixed sigma has the same optimum as squared error with beta_mse = 2 sigma^2 beta.
     """
@@ -230,8 +234,11 @@ class GaussianLayer(nn.Module):
     variance: Tensor
     batch_mean: Callable[[Tensor], Tensor] | None = None
 
-    def __init__(self, sigma: float | str = "optimal") -> None:
+    def __init__(self, sigma: float | str = "optimal", link: str = "sigmoid") -> None:
         super().__init__()
+        if link not in LINKS:
+            raise ValueError(f"link must be {' or '.join(LINKS)}, not {short_repr(link)}")
+        self.link = link
         self.kind = sigma if isinstance(sigma, str) else "fixed"
         if self.kind == "learned":
             self.log_sigma = nn.Parameter(torch.zeros(()))
@@ -245,7 +252,7 @@ class GaussianLayer(nn.Module):
             )
 
     def forward(self, output: Tensor) -> Gaussian | OptimalGaussian:
-        mean = torch.sigmoid(output)
+        mean = torch.sigmoid(output) if self.link == "sigmoid" else output
         if self.kind == "learned":
             return Gaussian(mean, self.log_sigma.exp().clamp(min=SIGMA_FLOOR))
         if self.kind == "fixed":

@@ -21,11 +21,14 @@ from PIL.JpegImagePlugin import JpegImageFile
 from models.depth import Depth, Note, Range, depth_of
 from models.ink import CONTRADICTS, blank_note, contradicts, in_ink
 from models.ink import Invert as Invert
+from models.placement import AnyFit as AnyFit
+from models.placement import Fit as Fit
+from models.placement import WrongSize as WrongSize
+from models.placement import placed
 from models.transparency import Background as Background
 from models.transparency import Blend, Ink, blended, choose_blend, is_transparent
 
 Pixels = NDArray[np.uint8]
-Fit = Literal["pad", "crop", "stretch"]
 Filter = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
 
 ORIENTATION = 0x0112  # the EXIF tag
@@ -53,7 +56,9 @@ class Preprocessing:
     """The conversion of pictures for the model; stored as `preprocessing` in config.json.
 
     `fit` says what happens to another aspect ratio: "pad" keeps the whole picture and adds bars, "crop" cuts out the
-    middle, "stretch" distorts. A picture that already has the right size is never resampled.
+    middle, "stretch" distorts. A picture that already has the right size is never resampled. For nets that take pictures of
+    any size, "exact" refuses those of another size, and "own" keeps the size of a picture: it cuts out the middle, so that
+    the sides become multiples of `height` and `width`.
 
     `range` has the values that become 0 and 255 in pictures with more than 8 bits (None: see `depth_of`). `ink` says how the
     training pictures look: light on dark, or dark on light; the bars of "pad" are its background. `background` says what
@@ -64,7 +69,7 @@ class Preprocessing:
     channels: int
     height: int
     width: int
-    fit: Fit = "pad"
+    fit: AnyFit = "pad"
     filter: Filter = "bilinear"
     range: Range | None = None
     background: Background = "auto"
@@ -79,7 +84,7 @@ class Preprocessing:
                 raise ValueError(f"{name} must be one of {allowed}, not {short_repr(getattr(self, name))}")
         if self.range is not None:
             object.__setattr__(self, "range", checked_range(self.range))
-        if self.fit not in get_args(Fit) or self.filter not in get_args(Filter):
+        if self.fit not in get_args(AnyFit) or self.filter not in get_args(Filter):
             raise ValueError(f"unknown fit {short_repr(self.fit)} or filter {short_repr(self.filter)}")
         sizes = (self.channels, self.height, self.width)
         if not all(type(n) is int and n > 0 for n in sizes) or self.channels not in (1, 3):
@@ -122,13 +127,18 @@ def preprocess(image: Image.Image, spec: Preprocessing, notes: list[Note] | None
 
     EXIF orientation is applied, transparency is blended with a background, deep greys are reduced to 8 bits, and CMYK, Lab
     and palettes become RGB. A large JPEG is decoded at a fraction of its size (see `draft`). `notes` receives what cannot be
-    right: `blank`, `clipped`, `low_range`. Raises whatever Pillow raises for a picture that it cannot decode.
+    right: `blank`, `clipped`, `low_range`, and `cut` for a picture that was cut with the fit "own". Raises WrongSize, and
+    whatever Pillow raises for a picture that it cannot decode.
     """
     draft(image, spec)
     image.load()
     orientation = _orientation(image)
     size = (image.height, image.width) if orientation in _SIDEWAYS else image.size
-    inner, box = _placed(size, spec)
+    inner, box = placed(size, spec)
+    if notes is not None and spec.fit == "own" and inner != size:
+        notes.append(
+            ("cut", f"the middle, {inner[1]} x {inner[0]} pixels, was cut out of {size[1]} x {size[0]} (height x width)")
+        )
     parts = partial(_parts, image)
     depth = depth_of(image.mode, parts, spec.range, notes)
     blend = choose_blend(parts(), spec.background, spec.ink, spec.channels) if is_transparent(image) else None
@@ -146,14 +156,14 @@ def preprocess(image: Image.Image, spec: Preprocessing, notes: list[Note] | None
             after = f" after blending the transparent picture with {blend}; try another background"
         blank = blank_note(pixels, after)
         notes.extend([blank] if blank else [])
-        if pixels.shape != spec.shape and contradicts(pixels, spec.ink):
+        if spec.fit != "own" and pixels.shape != spec.shape and contradicts(pixels, spec.ink):
             notes.append((CONTRADICTS, ""))
     return np.ascontiguousarray(_padded(pixels, spec))
 
 
 def _padded(pixels: Pixels, spec: Preprocessing) -> Pixels:
     """Put a picture (C, h, w) into the middle of one of the model's size, on the background of the ink."""
-    if pixels.shape == spec.shape:
+    if pixels.shape == spec.shape or spec.fit == "own":
         return pixels
     height, width = pixels.shape[1:]
     top, left = (spec.height - height) // 2, (spec.width - width) // 2
@@ -174,6 +184,8 @@ def draft(image: Image.Image, spec: Preprocessing) -> None:
     that the final picture differs only by rounding. Decoding takes a fraction of the time and memory.
     """
     width, height = image.size
+    if spec.fit in ("exact", "own"):  # They never resample.
+        return
     if not isinstance(image, JpegImageFile) or not image.tile or image.decoderconfig or width * height <= DRAFT_PIXELS:
         return
     if _orientation(image) in _SIDEWAYS:
@@ -196,24 +208,6 @@ def _orientation(image: Image.Image) -> int:
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
-
-
-def _placed(size: tuple[int, int], spec: Preprocessing) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
-    """Return the size (width, height) to which an upright picture is resampled, and the box that is cut out of it."""
-    width, height = size
-    wanted, whole = (spec.width, spec.height), (0.0, 0.0, float(width), float(height))
-    if size == wanted or spec.fit == "stretch":
-        return wanted, whole
-    if spec.fit == "pad":
-        scale = min(spec.width / width, spec.height / height)
-        fits = tuple(min(most, max(1, round(own * scale))) for own, most in zip(size, wanted, strict=True))
-        return (fits[0], fits[1]), whole
-    ratio, own = spec.width / spec.height, width / height
-    if own == ratio:
-        return wanted, whole
-    kept = (ratio * height, float(height)) if own > ratio else (float(width), width / ratio)
-    left, top = (width - kept[0]) * 0.5, (height - kept[1]) * 0.5
-    return wanted, (left, top, left + kept[0], top + kept[1])
 
 
 def _resampling(spec: Preprocessing) -> Image.Resampling:

@@ -14,6 +14,8 @@ SCRIPTS = {
     "vae-store": "service.store",
     "vae-train": "models.train",
     "vae-evaluate": "models.evaluate",
+    "vae-export": "models.export",
+    "vae-convert": "models.convert",
 }
 
 

@@ -60,17 +60,22 @@ class Autoregressive:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x given z) in nats per item, with the end of the row: (B, T, ...) -> (B,)."""
-        return self.each_log_prob(x).sum(1)
+        ends = self.steps.is_end(self._targets(x)).long()
+        after = ends.cumsum(1) - ends > 0  # (B, T + 1): after the first end
+        return self.step_log_probs(x).masked_fill(after, 0.0).sum(1)
 
-    def each_log_prob(self, x: Tensor) -> Tensor:
-        """Return what each step and the end of the row add to `log_prob`, 0 after the end: (B, T, ...) -> (B, T + 1)."""
-        targets = torch.cat([x, self.steps.end(x)[:, None].to(x.dtype)], 1)  # (B, T + 1, ...)
+    def step_log_probs(self, x: Tensor) -> Tensor:
+        """Return log p of each step given z and the steps before it, (B, T, ...) -> (B, T + 1).
+
+        What comes after the first end is not part of the row.
+        """
         outputs = self.decoding.teacher_forced(x)  # (B, T + 1, outputs)
         outputs = torch.cat([self.steps.without_end(outputs[:, :1]), outputs[:, 1:]], 1)
-        each = self.steps.log_prob(outputs, targets)  # (B, T + 1)
-        ends = self.steps.is_end(targets).long()
-        after = ends.cumsum(1) - ends > 0  # (B, T + 1): after the first end
-        return each.masked_fill(after, 0.0)
+        return self.steps.log_prob(outputs, self._targets(x))
+
+    def _targets(self, x: Tensor) -> Tensor:
+        """Return the steps with the end of the row, (B, T + 1, ...)."""
+        return torch.cat([x, self.steps.end(x)[:, None].to(x.dtype)], 1)
 
     @property
     def mean(self) -> Tensor:

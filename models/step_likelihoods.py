@@ -24,6 +24,8 @@ MOST_CORRELATION = 0.98
 SIGMA_FLOOR = 0.05
 # Uniform noise is kept off 0 and 1, where the inverse of the normal distribution function is infinite.
 EDGE = 2.0**-24
+# Logits divided by a lower temperature would overflow, and it differs from 0 in nothing.
+COLDEST = 1e-30
 
 
 class Categorical(nn.Module):
@@ -168,9 +170,10 @@ def _pen(logits: Tensor, uniforms: Tensor, temperature: Tensor, memory: Tensor) 
 def pick(logits: Tensor, uniforms: Tensor, temperature: Tensor) -> Tensor:
     """Return a class per row, the inverse of the distribution function at `uniforms`: (B, V), (B,), (B,) -> int64 (B,).
 
-    The logits are divided by the temperature; at 0, it is the class with the largest one.
+    The logits are divided by the temperature; below COLDEST, it is the class with the largest one.
     """
-    warm = torch.where(temperature > 0, temperature, torch.ones_like(temperature))[:, None]
+    is_warm = temperature >= COLDEST
+    warm = torch.where(is_warm, temperature, torch.ones_like(temperature))[:, None]
     cumulative = torch.softmax(logits / warm, 1).cumsum(1)  # (B, V)
     drawn = (cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(1).clamp(max=logits.shape[1] - 1)
-    return torch.where(temperature > 0, drawn, logits.argmax(1))
+    return torch.where(is_warm, drawn, logits.argmax(1))

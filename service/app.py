@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from service.diffusers_remote.endpoints import diffusers_endpoints
+from service.door_routes import DoorRoutes
 from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
 from service.explorer.pages import add_explorer
@@ -35,6 +37,7 @@ from service.observe.metrics import Metrics
 from service.observe.request_record import RecordSinks
 from service.observe.shared_metrics import SharedMetrics
 from service.observe.timed_store import TimedStore
+from service.open_inference.registration import registrations as open_inference
 from service.operations.admission import Admission
 from service.operations.collection_model import warn_of_missing_models
 from service.operations.score import MOST_REGRETS
@@ -45,33 +48,8 @@ from service.rest import errors
 from service.rest.openapi import complete_page
 from service.rest.pages import add_pages
 from service.rest.registration import Router
-from service.rest.routes import (
-    admin,
-    collections,
-    combine,
-    complete,
-    compress,
-    deletions,
-    density,
-    directions,
-    edit,
-    encode,
-    examples,
-    generate,
-    health,
-    interpolate,
-    items,
-    manifold,
-    maps,
-    metrics,
-    model_map,
-    models,
-    originals,
-    reconstruct,
-    score,
-    search,
-    traverse,
-)
+from service.rest.routes import admin, health, metrics
+from service.rest.routes.families import ROUTERS
 from service.server.tuning import settle
 from service.settings import Settings, SettingsError
 from service.state import State
@@ -99,15 +77,6 @@ BACKGROUND_THREADS = 2
 # pages from the system would cost it a tenth of the start.
 LOADING_BLOCK_BYTES = 8 << 20
 
-# The routes of originals come before those of items, whose ids may contain slashes.
-FAMILIES = (
-    *(encode, generate, interpolate, reconstruct, score),
-    *(combine, traverse, manifold, compress, complete),
-    *(collections, originals, items, deletions, search),
-    *(directions, edit, density, maps),
-    *(models, model_map, examples, health, metrics),
-)
-ROUTERS: list[Router] = [family.router for family in FAMILIES]
 # FastAPI adds these routes itself.
 PAGES = [
     Registration("/", ("GET",), OPEN, OTHER),
@@ -197,7 +166,14 @@ def create_app(
     refused = Counter[str]() if sinks.metrics is None else sinks.metrics.refused
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
     closed = [] if settings.admin else [replace(one, endpoint=None) for one in admin.router.registrations]
-    registry = Registry([*PAGES, *add_explorer(app), *closed, *(one for router in routers for one in router.registrations)])
+    doors = [
+        DoorRoutes("/v2", open_inference(errors.describe, app.version, settings.admin)),
+        DoorRoutes("/diffusers", diffusers_endpoints(errors.describe)),
+    ]
+    app.router.routes += doors
+    parts: list[DoorRoutes | Router] = [*doors, *routers]
+    opened = [one for part in parts for one in part.registrations]
+    registry = Registry([*PAGES, *add_explorer(app), *opened, *closed])
     root_path = settings.root_path.rstrip("/")
     if root_path and registry.has_word_of(root_path):
         raise SettingsError(f"root_path: {root_path} begins like an endpoint of the service; choose another path")
@@ -211,7 +187,7 @@ def create_app(
         Counter() if sinks.metrics is None else sinks.metrics.cut_off,
         _access(settings, registry, refused, pace),
         registry,
-        [route for router in routers for route in router.routes],
+        [route for part in parts for route in part.routes],
         pace,
     )
     app.state = state  # type: ignore[assignment]
@@ -222,16 +198,8 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadMethod)
     complete_page(app, settings.max_rows)
-    front = Front(
-        app.build_middleware_stack(),
-        app,
-        registry,
-        sinks,
-        state.access,
-        settings.allowed_hosts,
-        settings.cors_origins,
-        root_path,
-    )
+    middleware = app.build_middleware_stack()
+    front = Front(middleware, app, registry, sinks, state.access, settings.allowed_hosts, settings.cors_origins, root_path)
     app.middleware_stack = front.app
     state.hot_path = HotPath(state, front)
     return app

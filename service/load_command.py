@@ -13,12 +13,14 @@ from typing import Any
 
 from tqdm import tqdm
 
+from models.files.atomic_file import check_writable
 from models.kinds import kind_of
 from models.kinds.beside import Beside
-from models.readers.left_out import plural
+from models.readers.left_out import listed, plural
+from models.readers.path_names import expanded, shown
 from models.readers.ranges import pixel_lines
 from service.bulk.collection_output import CollectionOutput
-from service.bulk.encoded import Counts
+from service.bulk.encoded import Counts, Unreadable
 from service.bulk.load import BATCH, Encoders, Output, load
 from service.bulk.processes import in_order, in_processes
 from service.bulk.unreadable_file import UNREADABLE, write_unreadable
@@ -27,12 +29,12 @@ from service.inference.catalog import CatalogError
 from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.load_model import check_model, new_of, work_of
-from service.operations.load_sources import LoadError, Source, sources_of
+from service.operations.load_sources import Interrupted, LoadError, Source, sources_of
 from service.operations.parquet_pictures import ParquetColumns
 from service.operations.row_sources import row_sources
 from service.settings import Settings
 from service.store import POSTGRES, LatentStore, opened_store
-from service.store.interface import Collection, StoreError
+from service.store.interface import BadItem, Collection, StoreError
 from service.store.names import check_name
 
 # From so many items on, several processes encode them unless a flag says how many: each takes seconds to start.
@@ -46,6 +48,7 @@ TERMINAL_SECONDS, LOG_SECONDS = 0.1, 10.0
 
 async def load_items(settings: Settings, options: argparse.Namespace) -> None:
     """Do what the command line says. Raises StoreError, OSError."""
+    _check_files(options)
     async with AsyncExitStack() as stack:
         store, there = None, None
         if options.out is None:
@@ -69,17 +72,22 @@ async def _load(
 ) -> None:
     model = worker.model
     sources = _sources(options, model)
+    word = kind_of(model.manifest.model.kind).noun
+    counts, total = Counts(), sum(source.count for source in sources)
+    unread = [Unreadable(*one) for source in sources for one in source.unread]
+    counts.unreadable += unread
+    total += len(unread)
+    if not total:
+        raise LoadError(f"there are no {word}s in {listed([shown(path) for path in options.paths])}; nothing was stored")
     print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
-    counts, total, word = Counts(), sum(source.count for source in sources), kind_of(model.manifest.model.kind).noun
     encoders = _encoders(settings, options, worker, sources)
     size = min(BATCH, worker.pipeline.max_items, max(1, settings.max_queue_rows // 2))
     seconds = TERMINAL_SECONDS if sys.stderr.isatty() else LOG_SECONDS
     with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=total, unit="item", mininterval=seconds, smoothing=0.02))
+        bar = stack.enter_context(tqdm(total=total - len(unread), unit="item", mininterval=seconds, smoothing=0.02))
         output: Output
         if store is None:
-            ids = [id for source in sources for id in source.ids]
-            output = stack.enter_context(_parquet(options, model, ids, bar, counts))
+            output = stack.enter_context(_parquet(options, worker, sources, bar, counts))
         else:
             collection = there or new_of(options, model)
             if collection.keep == "picture":
@@ -88,30 +96,46 @@ async def _load(
             output = CollectionOutput(store, collection, worker.encode, bar.update, counts, *how)
         try:
             await load(encoders, output, sources, counts, size)
-        except (StoreError, LoadError) as error:
-            done = f"this load had stored {counts.added + counts.replaced:,} of {plural(total, word)}"
-            raise StoreError(f"{error}; {done}, and a load with the same options goes on from there") from error
+        except (StoreError, LoadError, OSError) as error:
+            done = f"{error}; this load had stored {counts.added + counts.replaced:,} of {plural(total, word)}"
+            if not isinstance(error, LoadError | BadItem) or isinstance(error, Interrupted):
+                done += ", and a load with the same options goes on from there"
+            raise StoreError(done) from error
     file = options.unreadable if options.out is None else options.out / UNREADABLE
+    failed: OSError | None = None
     if options.out is None and file is not None:
-        write_unreadable(file, counts.unreadable)
+        try:
+            write_unreadable(file, counts.unreadable)
+        except OSError as error:
+            failed, file = error, None
     _report(counts, total, options, word, file)
+    if failed is not None:
+        raise failed
+    _check_share(counts, total, options, word, file)
 
 
 def _parquet(
-    options: argparse.Namespace, model: ServedModel, ids: Sequence[str], bar: "tqdm[Any]", counts: Counts
+    options: argparse.Namespace, worker: Worker, sources: Sequence[Source], bar: "tqdm[Any]", counts: Counts
 ) -> AbstractContextManager[Output]:
     """Return the directory that is filled, which is entered. Raises LoadError."""
     from service.bulk.parquet_output import ParquetOutput  # an extra
 
+    model, device = worker.model, worker.device
     about = {
         "model": model.name,
         "digest": model.digest,
         "dim": model.latent_dim,
+        "device": device.torch_device.type,
+        "engine": device.engine,
+        "precision": device.precision,
+        "max_batch": device.limits.max_batch,
         "background": options.background,
         "invert": options.invert,
         "metadata_columns": list(options.metadata_columns),
+        "picture_columns": sorted({source.column for source in sources if source.column is not None}),
         "rows_per_file": options.rows_per_file,
     }
+    ids = [id for source in sources for id in source.ids]
     return ParquetOutput(options.out, ids, about, bar.update, counts).opened()
 
 
@@ -127,6 +151,20 @@ def _sources(options: argparse.Namespace, model: ServedModel) -> list[Source]:
             f"--background, --invert and --picture-column are for pictures, and {model.name!r} is no model of pictures"
         )
     return row_sources(paths, model.kind, None if beside == Beside() else partial(model.kind.beside, beside=beside))
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Raise StoreError or WriteError if the files that are named for writing cannot be, before anything is read."""
+    if options.unreadable is not None:
+        check_writable(options.unreadable)
+    if options.out is None:
+        return
+    for path in map(expanded, options.paths):
+        if path.is_dir() and options.out.resolve().is_relative_to(path.resolve()):
+            raise StoreError(
+                f"--out {shown(options.out)} is in {shown(path)}, which is read: the next load would read what this one "
+                "writes; choose a directory outside of it; nothing was stored"
+            )
 
 
 def _paths(options: argparse.Namespace) -> list[Path]:
@@ -162,7 +200,7 @@ def _shown(address: str) -> str:
 
 
 def _report(counts: Counts, total: int, options: argparse.Namespace, word: str, file: Path | None) -> None:
-    """Print what became of the items, called by a word. Raises StoreError if more were corrupt than allowed, or all."""
+    """Print what became of the items, which are called by a word."""
     bad = len(counts.unreadable)
     shown = bad if file is None else SHOWN
     for one in counts.unreadable[:shown]:
@@ -182,6 +220,11 @@ def _report(counts: Counts, total: int, options: argparse.Namespace, word: str, 
         f"{counts.there:,}, left out {bad:,}" + f" ({named})" * bool(bad),
         flush=True,
     )
+
+
+def _check_share(counts: Counts, total: int, options: argparse.Namespace, word: str, file: Path | None) -> None:
+    """Raise StoreError if more items could not be read than is allowed, or none could."""
+    bad = len(counts.unreadable)
     if bad == total:
         raise StoreError(f"none of the {word}s could be read, so none was added; the first one is {counts.unreadable[0]}")
     if bad > max(1, options.max_corrupt * total):

@@ -16,12 +16,16 @@ from tqdm import tqdm
 
 from models.readers.left_out import listed, plural
 from service.flags import explain
+from service.operations.parquet_pictures import SHORT
 from service.server.tuning import open_standard_descriptors
 from service.settings import Settings, SettingsError, refuse_unknown, require_packages
 from service.store import POSTGRES, opened_store
 from service.store.export import backup, check_file, dump, store_files
 from service.store.interface import StoreError, StoreUnusable, UnknownCollection
 from service.store_flags import parse
+
+# Packages that only some commands need, and the extras that have them.
+EXTRAS = {"pyarrow": "parquet", "ray": "ray"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reasons = [f"{error.filename}: {error.strerror}" if error.filename else str(error)]
     except ValidationError as error:
         reasons = explain(error)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        reasons = [f"this needs the package {error.name}: pip install 'vae-service[{EXTRAS[error.name]}]'"]
+    except ImportError as error:
+        reasons = [f"the package {error.name} cannot be loaded: {error}; {SHORT}"]
+    except MemoryError:
+        reasons = ["the memory is full: free some, or allow more if it is limited (ulimit -v)"]
     else:
         return 0
     for reason in reasons:

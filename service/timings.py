@@ -1,6 +1,6 @@
 """Times of a request in the engine: how long its rows waited and were computed, and, if it is traced, when.
 
-Knows nothing of HTTP.
+Knows nothing of models.
 """
 
 import time
@@ -27,6 +27,10 @@ class Pass:
     done: float
 
 
+# The header Server-Timing: milliseconds that the rows of a request waited, and that they took.
+SERVER_TIMING = "queue;dur=%.3f, compute;dur=%.3f"
+
+
 @dataclass(slots=True)
 class Timings:
     """Seconds that the rows of a request waited, and seconds that their batches took."""
@@ -34,6 +38,11 @@ class Timings:
     queue: float = 0.0
     compute: float = 0.0
     passes: list[Pass] | None = None  # recorded only if there is a list
+
+    @property
+    def header(self) -> str:
+        """The value of the header Server-Timing."""
+        return SERVER_TIMING % (self.queue * 1e3, self.compute * 1e3)
 
     def add(self, passed: Passed) -> None:
         """Add the times of rows that are done now."""

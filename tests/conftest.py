@@ -37,6 +37,8 @@ LONGEST = (
     "live/test_store_crashes.py",
     "live/test_overload.py",
     "models/test_save_faults.py",
+    "live/test_notebook.py",
+    "models/test_hub.py",
     "live/test_reload.py",
     "live/test_memory_of_requests.py",
     "live/test_costly_pictures.py",

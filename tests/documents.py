@@ -9,6 +9,7 @@ README = (ROOT / "README.md").read_text()
 HTTP = (ROOT / "docs" / "http.md").read_text()
 LATENTS = (ROOT / "docs" / "latents.md").read_text()
 SCORES = (ROOT / "docs" / "scores.md").read_text()
+OPEN_INFERENCE = (ROOT / "docs" / "open-inference.md").read_text()
 # Each file by its path from the root. Cards of weights are written by models.evaluate, and tested with it.
 DOCUMENTS = {
     path.relative_to(ROOT).as_posix(): path.read_text()
@@ -39,5 +40,5 @@ def shell(text: str) -> list[str]:
     return [line.split("  #")[0].strip() for block in blocks("sh", text) for line in block.splitlines() if line.strip()]
 
 
-COMMANDS = [*console(README), *console(HTTP), *console(LATENTS), *console(SCORES)]
+COMMANDS = [*console(README), *console(HTTP), *console(LATENTS), *console(SCORES), *console(OPEN_INFERENCE)]
 PYTHON = blocks("python", README)

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 import pytest
 import torch
 
+from models.convert import __main__ as convert
 from models.data.sources import SOURCES
 from models.evaluate import __main__ as evaluate
+from models.export import __main__ as export
 from models.kinds import KINDS
 from models.train import arguments
 from service import store_flags
@@ -42,8 +44,9 @@ def test_commands_parse() -> None:
             arguments.parse([word for word in words if word != "--resume"])  # which needs a run
     for words in arguments_of("service.store"):
         store_flags.parse(words)
-    for words in arguments_of("models.evaluate"):
-        evaluate.build_parser().parse_args(words)
+    for module in (evaluate, export, convert):
+        for words in arguments_of(module.__name__.removesuffix(".__main__")):
+            module.build_parser().parse_args(words)
 
 
 def test_the_registries_of_kinds_are_those_of_the_documents() -> None:
@@ -51,7 +54,7 @@ def test_the_registries_of_kinds_are_those_of_the_documents() -> None:
     text = DOCUMENTS["docs/kinds.md"].partition("## Add a kind")[2]
     named = {(module.removesuffix(".py").removesuffix("/__init__"), name) for name, module in re.findall(
         r"in `([A-Z_]+)` of\s+`((?:models|service)/[\w/]+\.py)`", text)}  # fmt: skip
-    assert len(named) == 7
+    assert len(named) == 8
     by_kind = set[tuple[str, str]]()
     for name, module in sys.modules.items():
         if name.partition(".")[0] in ("models", "service"):
@@ -59,7 +62,7 @@ def test_the_registries_of_kinds_are_those_of_the_documents() -> None:
                 if isinstance(value, Mapping) and set(value) == set(KINDS):
                     by_kind.add((name.replace(".", "/"), attribute))
     assert {registry for registry in named if registry[1] not in ("SOURCES", "ONE_OF")} <= by_kind
-    assert {attribute for _, attribute in by_kind} == {"KINDS", "TRAINING", "MEASURING", "SERVED_KINDS", "WIRES"}
+    assert {attribute for _, attribute in by_kind} == {"KINDS", "TRAINING", "MEASURING", "SERVED_KINDS", "WIRES", "TENSORS"}
     assert {source.kind for source in SOURCES.values()} == set(KINDS)
     assert {wire.many for wire in WIRES.values()} == set(ONE_OF)
 

@@ -29,6 +29,7 @@ LONGEST_GROUND = 60
 ABOVE = (
     "service.__main__",
     "service.app",
+    "service.door_routes",
     "service.environment",
     "service.flags",
     "service.load_command",
@@ -42,14 +43,14 @@ ABOVE = (
 # package -> what it may import beside itself and the ground
 MAY_IMPORT = {
     "latents": (),
-    "engine": (),
+    "engine": ("models.onnx_graph",),
     "formats": ("models",),
     "store": ("service.latents", "service.engine.errors", "models.files"),
     "inference": ("service.engine", "service.formats", "service.latents", "models"),
     "operations": (
         *("service.inference", "service.store", "service.engine.errors", "service.formats", "service.latents"),
         *("models.readers", "models.files", "models.preprocess", "models.kinds"),
-        *("models.scores", "models.calibration", "models.regret"),
+        *("models.scores", "models.calibration", "models.regret", "models.spatial_latents"),
     ),
     "bulk": (
         *("service.engine", "service.inference", "service.formats", "service.store", "service.operations"),
@@ -59,10 +60,20 @@ MAY_IMPORT = {
     "http": ("service.observe",),
     "server": ("service.http", "service.observe"),
     "explorer": ("service.http",),
+    "diffusers_remote": (
+        *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
+        *("service.inference", "service.engine.errors", "models.preprocess", "models.spatial_latents"),
+    ),
+    "open_inference": (
+        *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
+        *("service.inference", "service.store", "service.engine.errors", "service.engine.lane"),
+        *("models.kinds", "models.ink", "models.transparency"),
+    ),
     "rest": (
         *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
         *("service.inference", "service.store", "service.engine.errors", "service.state"),
         *("models.preprocess", "models.mosaic", "models.scores", "models.kinds", "models.drawings", "models.vae"),
+        "models.spatial_latents",
     ),
 }
 
@@ -178,7 +189,11 @@ def test_the_web_framework_stays_in_rest_and_the_page(name: str) -> None:
     found = under(imported(name), *WEB)
     if name == "service.http.request_id":
         found -= under(found, "starlette.types")
-    assert not found or name in ("service.app", "service.state") or name.startswith(("service.rest.", "service.explorer."))
+    assert (
+        not found
+        or name in ("service.app", "service.door_routes", "service.state")
+        or name.startswith(("service.rest.", "service.explorer."))
+    )
 
 
 @of_each(["service.engine.gate", "service.engine.fair_queue", "service.engine.lane", "service.engine.batcher"])
@@ -204,6 +219,15 @@ def test_what_is_slow_to_import_or_an_extra_is_known_in_one_place(package: str, 
     for name in SERVICE:
         at_the_top = {node.module for node in tree(name).body if isinstance(node, ast.ImportFrom)}
         assert owner not in at_the_top, f"{name} imports {owner} before it is needed"
+
+
+@of_each(MODULES)
+def test_diffusers_is_known_in_one_file_and_only_when_it_is_used(name: str) -> None:
+    """It is an extra, and importing it takes seconds."""
+    anywhere = under(imported(name), "diffusers")
+    at_the_top = {node.module or "" for node in tree(name).body if isinstance(node, ast.ImportFrom)}
+    assert not anywhere or name == "models.nets.autoencoder_kl"
+    assert not under(at_the_top, "diffusers")
 
 
 @of_each(MODULES)
@@ -253,6 +277,6 @@ def test_importing_the_service_starts_nothing() -> None:
         "import sys, threading, torch, service.app, service.__main__\n"
         "assert threading.enumerate() == [threading.main_thread()]\n"
         "assert not torch.cuda.is_initialized()\n"
-        "assert not {'onnx', 'onnxruntime', 'prometheus_client', 'opentelemetry.sdk'} & set(sys.modules)\n"
+        "assert not {'diffusers', 'onnx', 'onnxruntime', 'prometheus_client', 'opentelemetry.sdk'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)

@@ -31,9 +31,15 @@ def pixels(image: str) -> NDArray[np.uint8]:
 
 def encode(vae: models.VAE, pictures: list[NDArray[np.uint8]]) -> tuple[list[list[float]], list[list[float]]]:
     """Return (mu, sigma) of a batch of pictures."""
+    mu, sigma = encode_arrays(vae, np.stack(pictures))
+    return mu.tolist(), sigma.tolist()
+
+
+def encode_arrays(vae: models.VAE, x: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return (mu, sigma) of a batch of pictures (N, 1, H, W)."""
     with torch.inference_mode():
-        posterior = vae.encode(torch.from_numpy(np.stack(pictures)))
-    return posterior.mu.tolist(), posterior.sigma.tolist()
+        posterior = vae.encode(torch.from_numpy(x))
+    return posterior.mu.numpy(), posterior.sigma.numpy()
 
 
 def posteriors(vae: models.VAE, pictures: list[NDArray[np.uint8]]) -> Posteriors:

@@ -1,3 +1,3 @@
 """The version of the client, which is also sent as part of the User-Agent."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

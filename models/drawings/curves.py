@@ -11,6 +11,8 @@ import numpy as np
 from models.drawings.polylines import Points
 
 STEPS = 16  # points of a Bezier curve, and of half a circle
+# Lengths of an arc that differ by such a factor are not computed with: their squares would overflow.
+FARTHEST = 1e100
 
 
 def bezier(*controls: complex) -> list[complex]:
@@ -34,12 +36,17 @@ def arc(start: complex, radius: complex, rotation: float, large: bool, sweep: bo
         return [end]
     turn = complex(math.cos(math.radians(rotation)), math.sin(math.radians(rotation)))
     half = (start - end) / 2 * turn.conjugate()
+    larger, reach = max(rx, ry), abs(half)
+    if larger * FARTHEST < reach:
+        rx, ry = rx / larger * reach, ry / larger * reach  # SVG scales them up anyway; their ratio stays.
+    if min(rx, ry) * FARTHEST < reach:  # The ellipse is so narrow that its height cannot be computed.
+        return [end]
     needed = (half.real / rx) ** 2 + (half.imag / ry) ** 2
     if needed > 1:  # The radii are too small to reach: SVG scales them up.
         rx, ry = rx * math.sqrt(needed), ry * math.sqrt(needed)
     scaled = complex(half.real / rx, half.imag / ry)
     size = abs(scaled) ** 2
-    if size == 0:
+    if size < 1 / FARTHEST**3:
         return [end]
     center = scaled * 1j * math.sqrt(max(0.0, (1 - size) / size)) * (1 if large == sweep else -1)
     first, last = scaled - center, -scaled - center

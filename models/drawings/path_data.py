@@ -10,7 +10,10 @@ from models.drawings.curves import arc, bezier
 from models.drawings.polylines import Points
 
 ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
-NUMBER = re.compile(r"[\s,]*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+_FOUND = r"[\s,]*+((?>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?))"
+NUMBER = re.compile(_FOUND)
+# A line to a point, with its letter or without one. A number is never taken apart: "L11" is not "L1 1".
+LINE = re.compile(rf"[\s,]*+([Ll]?){_FOUND}{_FOUND}")
 FLAG = re.compile(r"[\s,]*([01])")  # flags of arcs may touch: "a1 1 0 00.5.5"
 COMMAND = re.compile(r"[\s,]*([A-Za-z])")
 BLANK = re.compile(r"[\s,]*")
@@ -46,6 +49,8 @@ def parse_counted(text: str, most: int) -> tuple[list[Points], int]:
         pen.run(command, [reader.number(command, i) for i in range(ARGUMENTS[command.upper()])])
         if command in "Mm":  # More pairs after a move are lines.
             command = "L" if command == "M" else "l"
+        if command in "Ll":
+            command = reader.lines(command, pen)
     return pen.lines(), pen.count
 
 
@@ -75,6 +80,22 @@ class _Reader:
             raise self.error(f"numbers must be from -{MOST_VALUE:g} to {MOST_VALUE:g}, not {found[1][:40]}")
         self.place = found.end()
         return value
+
+    def lines(self, command: str, pen: "_Pen") -> str:
+        """Draw lines as long as nothing else comes, which is most of most drawings, and return the last command."""
+        places, place, at = list[complex](), pen.place, self.place
+        for _ in range(pen.most - pen.count):
+            if (found := LINE.match(self.text, at)) is None:
+                break
+            x, y = float(found[2]), float(found[3])
+            if not (-MOST_VALUE <= x <= MOST_VALUE and -MOST_VALUE <= y <= MOST_VALUE):
+                break  # Whoever reads numbers one by one says what is wrong.
+            at, command = found.end(), found[1] or command
+            place = place + complex(x, y) if command == "l" else complex(x, y)
+            places.append(place)
+        self.place = at
+        pen.lines_to(places)
+        return command
 
     def error(self, reason: str) -> PathDataError:
         return PathDataError(f"path data, character {self.place}: {reason}")
@@ -122,8 +143,15 @@ class _Pen:
             self._add(bezier(self.place, *pairs))
         self.control, self.last = control, kind
 
+    def lines_to(self, places: list[complex]) -> None:
+        """Draw lines to some places, of which there are no more than there may be."""
+        self.count += len(places)
+        self.paths[-1] += places
+        if places:
+            self.place = self.control = places[-1]
+
     def lines(self) -> list[Points]:
-        return [np.array([(place.real, place.imag) for place in path]) for path in self.paths]
+        return [np.array(path, np.complex128).view(np.float64).reshape(-1, 2) for path in self.paths]
 
     def _add(self, places: list[complex]) -> None:
         if self.last == "Z" and places:  # A new sub-path begins where the closed one began.

@@ -5,6 +5,7 @@ ever fetched. Fills, stroke widths, text, pictures and `use` are not read. Knows
 """
 
 from collections.abc import Mapping
+from reprlib import repr as short_repr
 from typing import NamedTuple
 from xml.parsers import expat
 
@@ -13,11 +14,16 @@ import numpy as np
 from models.drawings.curves import ellipse
 from models.drawings.path_data import MOST_POINTS, MOST_VALUE, NUMBER, PathDataError, parse_counted, parse_path
 from models.drawings.polylines import Points
-from models.drawings.transforms import IDENTITY, Matrix, TransformError, apply, parse_transform
+from models.drawings.transforms import IDENTITY, Matrix, TransformError, apply, checked, parse_transform
 
 MOST_BYTES = 4 << 20
 MOST_DEPTH = 100
 MOST_ELEMENTS, MOST_ATTRIBUTES, MOST_TRANSFORMS = 20_000, 50_000, 10_000
+# The encodings that an XML declaration may name.
+ENCODINGS = (
+    "utf-8", "utf8", "utf-16", "utf-16le", "utf-16be", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "iso-8859-2",
+    "iso-8859-15", "windows-1250", "windows-1251", "windows-1252", "cp1252",
+)  # fmt: skip
 # What is inside these elements is not drawn where it stands.
 HIDDEN = ("clipPath", "defs", "marker", "mask", "metadata", "pattern", "script", "style", "symbol", "title", "desc")
 NOT_READ = ("foreignObject", "image", "text", "use")
@@ -63,14 +69,13 @@ class _Document:
         if (count := data.count(b"=")) > MOST_ATTRIBUTES:  # Expat reads all attributes of an element before it tells of any.
             raise SvgError(f"the SVG has {count:,} attributes; at most {MOST_ATTRIBUTES:,} are allowed: use a simpler drawing")
         parser = expat.ParserCreate(namespace_separator=" ")
+        parser.XmlDeclHandler = _refuse_encodings
         parser.StartDoctypeDeclHandler = _refuse_declarations
         parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
         try:
             parser.Parse(data, True)
         except expat.ExpatError as error:
             raise SvgError(f"not a well-formed SVG file: {error}") from None
-        except ValueError as error:  # an encoding that Python does not know, or one of ours
-            raise error if isinstance(error, SvgError) else SvgError(f"not an SVG file that can be read: {error}") from None
         if not self.polylines:
             raise SvgError(f"the SVG has nothing to draw: none of {', '.join(SHAPES)}{self._told()}")
         return Svg(_checked(self.polylines), self.left_out)
@@ -94,7 +99,7 @@ class _Document:
             self._matrices.append(above)
             return
         try:
-            matrix = above @ parse_transform(transform)
+            matrix = checked(above @ parse_transform(transform), "the transforms of the elements around it together")
             self._matrices.append(matrix)
             if name in SHAPES:
                 lines, count = _shape(name, attributes, MOST_POINTS - self._points)
@@ -115,6 +120,15 @@ class _Document:
         return "".join(f"; {count} '{name}' not read" for name, count in self.left_out.items())
 
 
+def _refuse_encodings(_version: str, encoding: str | None, _standalone: int) -> None:
+    """Raise SvgError before the parser asks Python for a codec, which may be any, and whose name would be kept for ever."""
+    if encoding is not None and encoding.lower() not in ENCODINGS:
+        raise SvgError(
+            f"the encoding {short_repr(encoding)} of the XML declaration is not known: save the file as UTF-8; known are "
+            f"{', '.join(ENCODINGS)}"
+        )
+
+
 def _refuse_declarations(_name: str, _system: str | None, _public: str | None, has_subset: int) -> None:
     if has_subset:
         raise SvgError("the document type has declarations, which may define entities; remove the part in [ ] of <!DOCTYPE")
@@ -123,7 +137,8 @@ def _refuse_declarations(_name: str, _system: str | None, _public: str | None, h
 def _shape(name: str, attributes: Mapping[str, str], most: int) -> tuple[list[Points], int]:
     """Return the polylines of one element, and how many of the `most` points they take."""
     if name == "path":
-        return parse_counted(attributes.get("d", ""), most)
+        data = attributes.get("d", "")
+        return parse_counted("" if data.strip() == "none" else data, most)
     lines = _plain_shape(name, attributes)
     return lines, sum(map(len, lines))
 

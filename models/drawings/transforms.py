@@ -31,9 +31,15 @@ def parse_transform(text: str) -> Matrix:
         if found is None:
             raise TransformError(f"the transform {short_repr(text)} is not a list such as 'translate(10 20) scale(2)'")
         matrix = matrix @ _one(found[1], found[2])
-        if not (np.abs(matrix) <= MOST_FACTOR).all():
-            raise TransformError(f"the transform {short_repr(text)} has a factor above {MOST_FACTOR:g}")
+        checked(matrix, f"the transform {short_repr(text)}")
         place = found.end()
+    return matrix
+
+
+def checked(matrix: Matrix, what: str) -> Matrix:
+    """Return a product of two matrices. Raises TransformError, which begins with `what`, if its factors are too large."""
+    if not (np.abs(matrix) <= MOST_FACTOR).all():
+        raise TransformError(f"{what}: a factor is above {MOST_FACTOR:g}")
     return matrix
 
 

@@ -9,6 +9,7 @@ from models.checkpoint import Manifest
 from models.condition import described
 from models.evaluate import agreement, densities, information, neighbors, unusual
 from models.evaluate.commands import evaluate_command, train_commands
+from models.evaluate.front_matter import front_matter, own_license
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.kinds import measuring_for
 from models.evaluate.sample_quality import KEY, sample_rows
@@ -66,8 +67,8 @@ EXPLAINED = {
     "agreement": "Validation",
     KEY: "Samples",
 }
-# Options that only repeat what the preprocessing says of each column of a table.
-BY_COLUMN = frozenset(("cardinalities", "floors", "ranges"))
+# Options that only repeat what the preprocessing says of each column of a table, or what others say of AutoencoderKL.
+REPEATED = frozenset(("cardinalities", "floors", "ranges", "down_block_types", "up_block_types", "sample_size"))
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
     "samples.png": "Decoded draws from the trained prior.",
@@ -86,8 +87,9 @@ def write_card(
     calibration: Mapping[str, Any] | None = None,
 ) -> None:
     """Write README.md beside the weights; `calibration` is the record of one, if there is one. Raises OSError."""
-    text = card(directory, manifest, metrics, [path.name for path in pictures], calibration)
-    write_atomically(directory / "README.md", text.encode(), durable=False)
+    path = directory / "README.md"
+    text = card(directory, manifest, metrics, [picture.name for picture in pictures], calibration, own_license(path))
+    write_atomically(path, text.encode(), durable=False)
 
 
 def card(
@@ -96,13 +98,16 @@ def card(
     metrics: dict[str, Any],
     pictures: Sequence[str],
     calibration: Mapping[str, Any] | None = None,
+    own: str | None = None,
 ) -> str:
-    """Return the card as Markdown; `calibration` is the record of one, if there is one."""
+    """Return the card as Markdown; `calibration` is the record of one, if there is one, `own` the licence of own data."""
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
     measuring = measuring_for(kind := kind_of(model.kind))
+    name = directory.name or directory.resolve().name  # "." has no name of its own
+    commands = train_commands(directory, manifest.data)
     remarks = [*map(kind.worded, densities.remarks(metrics)), *agreement.lines(metrics, kind), *_left_out(protocol)]
     if neighbors.KEY in metrics:  # which has this number, too
-        metrics = {name: value for name, value in metrics.items() if name != "knn_accuracy"}
+        metrics = {key: value for key, value in metrics.items() if key != "knn_accuracy"}
     rows = [
         *densities.nats_rows(metrics, names),
         ("KL(posterior, prior)", f"{metrics['kl']:.2f}"),
@@ -114,13 +119,14 @@ def card(
         rows.append(("KL(posterior, N(0, I)) of 99.8 % of the pictures", f"{nats['low']:.2f} to {nats['high']:.2f}"))
     if "knn_accuracy" in metrics:
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
-    rows += [(neighbors.named(name), f"{100 * share:.2f} %") for name, share in metrics.get(neighbors.KEY, {}).items()]
+    rows += [(neighbors.named(key), f"{100 * share:.2f} %") for key, share in metrics.get(neighbors.KEY, {}).items()]
     rows += [(what, kind.worded(value)) for what, value in information.card_rows(metrics)]
     rows += [*_prior_rows(metrics, names), *_factor_rows(metrics)]
     rows += _sample_rows(metrics, model.prior)
     rows += [(what, value) for what, value, _ in measuring.rows(metrics)]
     lines = [
-        f"# {directory.name}",
+        *front_matter(name, manifest, metrics, own),
+        f"# {name}",
         "",
         *(line for words in description(manifest) for line in (words, "")),
         "## Data",
@@ -128,10 +134,10 @@ def card(
         SOURCES.get(manifest.data.get("name", ""), f"`{manifest.data.get('name')}`"),
         "",
         *_choices(manifest.data.get("choices"), kind),
-        "## Trained and measured by",
+        f"## {'Trained and measured' if commands else 'Measured'} by",
         "",
         "```sh",
-        *(f".venv/bin/{command}" for command in train_commands(directory, manifest.data)),
+        *(f".venv/bin/{command}" for command in commands),
         f".venv/bin/{evaluate_command(directory, metrics)}",
         "```",
         "",
@@ -144,11 +150,11 @@ def card(
         *(f"| {kind.worded(what)} | {value} |" for what, value in rows),
         "",
         *_table(measuring.table(metrics)),
-        *(line for words in remarks for line in (words, "")),
+        *(line for remark in remarks for line in (remark, "")),
         f"Active units: {protocol['active_units']}."
         + "".join(
-            f" {name}: {protocol[key]}."
-            for key, name in {**EXPLAINED, **measuring.explained}.items()
+            f" {words}: {protocol[key]}."
+            for key, words in {**EXPLAINED, **measuring.explained}.items()
             if key in metrics and key in protocol
         ),
         "",
@@ -175,6 +181,8 @@ def description(manifest: Manifest) -> list[str]:
     ]
     if model.condition:
         found.append(described(model.condition, kind.noun))
+    if isinstance(origin := data.get("converted_from"), dict):
+        found.append(f"Converted from a {origin.get('name')} of {origin.get('software')}.")
     if data.get("preset") in PRESETS:
         preset = PRESETS[data["preset"]]
         found.append(f"Preset {data['preset']}: {preset.what}. Source: {preset.source}.")
@@ -231,7 +239,7 @@ def _choices(choices: object, kind: Kind) -> list[str]:
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    shown = {key: value for key, value in options.items() if key not in BY_COLUMN}
+    shown = {key: value for key, value in options.items() if key not in REPEATED}
     words = (f"{key} {round(value, 4) if isinstance(value, float) else value}" for key, value in shown.items())
     return f" ({', '.join(words)})" if shown else ""
 

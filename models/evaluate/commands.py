@@ -28,8 +28,15 @@ def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:
 
 
 def train_commands(directory: Path, data: Mapping[str, Any]) -> list[str]:
-    """Return the commands that train the model again: first those of the checkpoint that it started from, if recorded."""
-    last = [train_command(directory, data.get("training", {}))]
+    """Return the commands that train the model again: first those of the checkpoint that it started from, if recorded.
+
+    There are none for a model that was not trained here.
+    """
+    if data.get("layout") == "diffusers":  # which is written from the checkpoint of a run
+        run = Path("runs") / directory.name
+        own = {key: value for key, value in data.items() if key != "layout"}
+        return [*train_commands(run, own), f"python -m models.train.to_diffusers {run.as_posix()} {directory.as_posix()}"]
+    last = [train_command(directory, data["training"])] if data.get("training") else []
     start = data.get("init_from")
     earlier = start.get("data") if isinstance(start, dict) else None
     if not isinstance(start, dict) or not isinstance(earlier, dict) or not isinstance(earlier.get("training"), dict):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 # Suffix of temporary files. It is unusual, so that `remove_leftovers` never deletes a user's file.
 SUFFIX = ".vae-tmp"
-KEPT = "the old content was kept"
+KEPT, NOTHING = "the old content was kept", "nothing was written"
 
 
 class WriteError(OSError):
@@ -46,7 +46,7 @@ def write_together(contents: Mapping[Path, bytes], durable: bool = True) -> None
     except WriteError:
         raise
     except OSError as error:
-        raise WriteError(error.errno, f"cannot write {path}: {error.strerror}; {KEPT}") from error
+        raise WriteError(error.errno, f"cannot write {path}: {error.strerror}; {_left(contents)}") from error
     finally:
         _remove(prepared.values())
     if durable:
@@ -81,9 +81,18 @@ def replace_together(prepared: Mapping[Path, Path]) -> None:
         result = "; ".join(
             f"{new} is new and could not be restored; its old file: {old or 'none'}" for new, old in stuck.items()
         )
-        raise WriteError(error.errno, f"cannot write {path}: {error.strerror}; {result or KEPT}") from error
+        raise WriteError(error.errno, f"cannot write {path}: {error.strerror}; {result or _left(prepared)}") from error
     finally:
         _remove(previous.values())
+
+
+def check_writable(path: Path) -> None:
+    """Raise WriteError if a file cannot be written at a path: try it with a temporary file, which is removed."""
+    _check_replaceable(path)
+    try:
+        _prepare(path, b"", durable=False).unlink()
+    except OSError as error:
+        raise WriteError(error.errno, f"cannot write {path}: {error.strerror}; {_left([path])}") from error
 
 
 def make_directory(path: Path) -> None:
@@ -119,6 +128,11 @@ def _check_replaceable(path: Path) -> None:
         mode = path.lstat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
             raise WriteError(errno.EEXIST, f"cannot write {path}: it exists and is not a regular file")
+
+
+def _left(paths: Iterable[Path]) -> str:
+    """Return what is at paths of which none was changed."""
+    return KEPT if any(map(os.path.lexists, paths)) else NOTHING
 
 
 def _prepare(path: Path, content: bytes, durable: bool) -> Path:

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from statistics import mode
@@ -10,6 +11,7 @@ from models.kinds.column import MOST_NAME, as_number
 from models.kinds.composed import composed
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+LONGEST_CELL = csv.field_size_limit()
 LOOKED_AT, MOST_LOOKED_AT = 100, 1 << 20  # lines from which the delimiter is chosen, and about their characters
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 Line = tuple[int, list[str]]  # the number of the last line of a record, counted from 1, and its cells
@@ -65,7 +67,9 @@ def records(lines: Iterable[str], delimiter: str, most: int | None = None) -> It
     Lines without cells are left out, but where the first record has one cell: there they are missing cells. `most`: the
     characters that a record may have.
     """
-    characters = 0
+    characters, record = 0, list[str]()  # those of the record that is read
+    # Spaces between the quote that ends a cell and what follows; at the beginning of a cell they do not count either.
+    padded = re.compile(f'(?<!")" +(?={re.escape(delimiter)}|[\\r\\n]|$)')
 
     def bounded() -> Iterator[str]:
         nonlocal characters
@@ -73,24 +77,53 @@ def records(lines: Iterable[str], delimiter: str, most: int | None = None) -> It
             characters += len(line)
             if most is not None and characters > most:
                 raise BadCsv(f"line {reader.line_num + 1}: a row of more than {most:,} characters")
-            yield composed(line)
+            record.append(composed(padded.sub('"', line) if '"' in line else line))
+            yield record[-1]
 
-    reader = csv.reader(bounded(), delimiter=delimiter, skipinitialspace=True)
+    reader = csv.reader(bounded(), delimiter=delimiter, skipinitialspace=True, strict=True)
     width = 0
     while True:
-        characters = 0
+        characters, first = 0, reader.line_num + 1
+        record.clear()
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            raise BadCsv(f"line {reader.line_num}: {error}") from None
+            raise BadCsv(_explained(str(error), "".join(record), delimiter, first, reader.line_num)) from None
         cells = [one.strip() for one in row]
         if any(cells) or len(cells) > 1:
             width = width or len(cells)
             yield reader.line_num, cells
         elif width == 1:
             yield reader.line_num, [""]
+
+
+def _explained(error: str, record: str, delimiter: str, first: int, last: int) -> str:
+    """Return what is wrong with a record, from the first of its lines to the one where reading stopped."""
+    if "field limit" in error:
+        return f"line {first}: column {_long_cell(record, delimiter)}: a cell has more than {LONGEST_CELL:,} characters"
+    if "end of data" in error:
+        return f'line {first}: a cell begins with a quote ("), and there is no quote that ends it up to the end of the file'
+    if "expected after" in error:
+        return (
+            f"line {last}: after the quote that ends a cell, {DELIMITERS.get(delimiter, repr(delimiter))} or the end of the "
+            'line must follow: a quote inside of a cell is written twice ("")'
+        )
+    return f"line {last}: {error}"
+
+
+def _long_cell(record: str, delimiter: str) -> int:
+    """Return the number of the first column of a record, from 1 on, that has too many characters."""
+    column, start, is_quoted = 1, 0, False
+    for found in re.finditer(f'["{re.escape(delimiter)}]', record):
+        if found[0] == '"':
+            is_quoted = not is_quoted
+        elif not is_quoted:
+            if found.start() - start > LONGEST_CELL:
+                break
+            column, start = column + 1, found.end()
+    return column
 
 
 def has_names(first: Iterable[str]) -> bool:

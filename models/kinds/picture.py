@@ -26,7 +26,7 @@ class Picture(Kind):
     labels_from: ClassVar[str] = "a sub-folder for each class, or an array `labels`,"
     row_dtype: ClassVar[str] = "uint8"
     comparable: ClassVar[bool] = True
-    nets: ClassVar[frozenset[str]] = frozenset(("conv", "gated", "mlp", "residual"))
+    nets: ClassVar[frozenset[str]] = frozenset(("autoencoder_kl", "conv", "gated", "mlp", "residual"))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("bernoulli", "continuous_bernoulli", "gaussian"))
     priors: ClassVar[frozenset[str]] = frozenset(("standard", "vamp"))
 

@@ -28,6 +28,8 @@ END = 2
 MOST_POINTS = 10_000
 # Coordinates are answered in steps of at most this share of the scale.
 FINEST = 1 / 500
+# A polyline that is smaller is a dot: what scales it to the usual extent would not be a finite number.
+SMALLEST = 1e-200
 
 
 class BadDrawing(ValueError):
@@ -114,7 +116,7 @@ class StrokeFormat:
         Raises BadDrawing if there are too many strokes, or one turns too often.
         """
         size = extent(polylines)
-        factor = self.extent / size if size else 1.0
+        factor = self.extent / size if size > SMALLEST else 1.0
         scaled = [np.asarray(line, np.float64) * factor for line in polylines if len(line)]
         try:
             smooth = [simplify(line, SHARE * self.extent) for line in scaled]

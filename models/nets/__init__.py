@@ -6,6 +6,7 @@ To add an architecture, add one file in this folder and one line below. Knows no
 from collections.abc import Mapping
 from typing import Any
 
+from models.nets.autoencoder_kl import AutoencoderKL
 from models.nets.conv import Conv
 from models.nets.gated import Gated
 from models.nets.lstm import LSTM
@@ -18,6 +19,7 @@ Shape = tuple[int, ...]  # that of a row; (C, H, W) for pictures
 
 
 ARCHITECTURES: Mapping[str, type[Net]] = {
+    "autoencoder_kl": AutoencoderKL,
     "conv": Conv,
     "gated": Gated,
     "lstm": LSTM,

@@ -154,8 +154,8 @@ def _remember(lstm: nn.LSTM) -> None:
 
 def is_alive(x: Tensor) -> Tensor:
     """Return which steps come before the end of their row, points (B, T, 3) or tokens (B, T) -> bool (B, T)."""
-    going_on = x != END_TOKEN if x.dim() == 2 else x[..., 2] < END
-    return going_on.cumprod(1).bool()
+    ended = x == END_TOKEN if x.dim() == 2 else ~(x[..., 2] < END)
+    return ended.long().cumsum(1) == 0  # ONNX has sums of this kind, but no products
 
 
 def _at(values: Tensor, place: Tensor) -> Tensor:

@@ -117,7 +117,9 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, Stored]:
     names = archive.namelist()
     arrays = [name for name in names if name.endswith(".npy")]
     if not arrays and any(name.lower().endswith(SUFFIXES) for name in names):
-        raise DataError(f"{shown(path)}: an archive of picture files; unpack it, and give the folder as folder:PATH")
+        raise DataError(
+            f"{shown(path)}: an archive of picture files; unpack it, and give its folder instead; for training as folder:PATH"
+        )
     if not arrays:
         raise ValueError(f"it holds no arrays, but {len(names)} other files")
 

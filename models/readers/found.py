@@ -17,6 +17,14 @@ class Groups(NamedTuple):
     names: list[str]
 
 
+class Unread(NamedTuple):
+    """An item that was left out: its name within the source, the place of it there, and the reason."""
+
+    name: str
+    place: str
+    reason: str
+
+
 @dataclass
 class Found:
     """N items in the order of the source. `x` is a `numpy.memmap` if the rows lie in a file.
@@ -35,6 +43,14 @@ class Found:
     keys: list[bytes] | None = None  # what tells rows apart, if it is known already; see `models.readers.copies`
     skipped: list[str] = field(default_factory=list)  # files that cannot be read, with the reasons
     kind: str = "picture"
+    # What tells items apart within the source, whatever is left out: their numbers there, or paths of files. None: 0, 1, ...
+    names: Sequence[str] | None = None
+    unread: list[Unread] = field(default_factory=list)  # items that were left out
+
+
+def numbered(number: int) -> str:
+    """Return the name of an item that has a number within its source, counted from 0."""
+    return f"{number:06d}"
 
 
 def class_numbers(names: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.drawings.path_data import MOST_VALUE
 from models.drawings.polylines import Drawing, extent, to_polylines, to_stroke3
 from models.drawings.simplify import to_length
 from models.drawings.svg_file import MOST_BYTES, SvgError, read_svg
 from models.files.plain_json import parse_json
-from models.kinds.strokes import END, MOST_POINTS, StrokeFormat
+from models.kinds.strokes import END, MOST_POINTS, BadDrawing, StrokeFormat
 from models.readers.array_files import Stored, open_arrays, reading
 from models.readers.download import DataError
-from models.readers.found import Found, class_numbers
+from models.readers.found import Found, Unread, class_numbers, numbered
 from models.readers.layout import TRAIN, arrange, class_lines, split_of
 from models.readers.left_out import LeftOut, plural
 from models.readers.memory import check_memory
@@ -46,6 +47,9 @@ class Raw:
     drawings: list[Drawing] = field(default_factory=list)
     splits: list[str | None] = field(default_factory=list)
     labels: list[str | None] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)  # see `Found.names`
+    places: list[str] = field(default_factory=list)  # for messages: "line 3"
+    unread: list[Unread] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
     remarks: list[str] = field(default_factory=list)
 
@@ -56,7 +60,7 @@ def read_strokes(path: Path, max_length: int | None = None, model: StrokeFormat 
     `max_length`: points of the longest drawing (None: that of the data, at most LONGEST); longer ones are simplified.
     `model`: the preparation of a trained model, which is then used as it is.
     """
-    raw = _read(path)
+    raw, trained = _read(path), model is not None
     where = shown(path)
     if not raw.drawings:
         raise DataError(f"{where}: has no drawings; {'; '.join(raw.left_out.lines()) or 'it is empty'}")
@@ -70,6 +74,8 @@ def read_strokes(path: Path, max_length: int | None = None, model: StrokeFormat 
     check_memory(12 * len(counts) * model.max_length, "the drawings")
     simplified = int((counts > model.max_length).sum())
     shortened, kept = _shortened(raw, model.max_length)
+    if not shortened:
+        raise DataError(f"{where}: has no drawings that can be used; {'; '.join(raw.left_out.lines())}")
     x = np.zeros((len(shortened), model.max_length, 3), np.float32)
     x[..., 2] = END
     for row, drawing in zip(x, shortened, strict=True):
@@ -87,12 +93,15 @@ def read_strokes(path: Path, max_length: int | None = None, model: StrokeFormat 
     ]
     if simplified:
         summary.append(
-            f"simplified: {plural(simplified, 'drawing')} of more than {model.max_length} points (Ramer-Douglas-Peucker); "
-            "--max-length N keeps more"
+            f"simplified: {plural(simplified, 'drawing')} of more than {model.max_length} points (Ramer-Douglas-Peucker)"
+            + (", the most that the model takes" if trained else "; --max-length N keeps more")
         )
     summary += [*(class_lines(names) if labels is not None else []), *raw.left_out.lines()]
     splits = [split for i, split in enumerate(raw.splits) if kept[i]]
-    return Found(x, labels, classes, splits if any(splits) else None, preprocessing=model, summary=summary, kind="strokes")
+    return Found(
+        x, labels, classes, splits if any(splits) else None, preprocessing=model, summary=summary, kind="strokes",
+        names=[name for i, name in enumerate(raw.names) if kept[i]], unread=raw.unread,
+    )  # fmt: skip
 
 
 def _read(path: Path) -> Raw:
@@ -122,11 +131,13 @@ def _npz(path: Path) -> Raw:
             raise DataError(
                 f"{shown(path)}: has {there}; needed: {LAYOUT}; the same for valid and test if there are such splits"
             )
+        number = 0
         for split, (strokes, offsets) in pairs.items():
             with reading(path):
                 drawings = list(_cut(strokes.read(), offsets.read(), f"{shown(path)}: {strokes.name}"))
-            for drawing in drawings:
-                _add(raw, drawing, split, None, strokes.name)
+            for i, drawing in enumerate(drawings):
+                _add(raw, drawing, split, None, numbered(number), f"{strokes.name}, drawing {i}")
+                number += 1
         raw.left_out.suffixes.update({name: 1 for name in arrays if not name.endswith((STROKES, OFFSETS))})
     return raw
 
@@ -165,10 +176,11 @@ def _ndjson(path: Path) -> Raw:
                 if any(line.ndim != 2 or line.shape[1] != 2 for line in polylines):
                     raise ValueError
                 word = entry.get("word")
-            except (ValueError, TypeError, KeyError, AttributeError, IndexError):
-                raw.left_out.add("lines that are no drawings", f"line {number}")
+            except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
+                _leave_out(raw, "lines that are no drawings", numbered(number - 1), f"line {number}")
                 continue
-            _add(raw, to_stroke3(polylines), None, word if isinstance(word, str) and word else None, f"line {number}")
+            label = word if isinstance(word, str) and word else None
+            _add(raw, to_stroke3(polylines), None, label, numbered(number - 1), f"line {number}")
     return raw
 
 
@@ -183,28 +195,36 @@ def _svg_folder(root: Path) -> Raw:
     ]
     frame = StrokeFormat(MOST_POINTS, 1.0, SVG_SIDE)
     for file, split, label, is_kept in zip(files, layout.splits, layout.labels, layout.kept, strict=True):
-        name = shown(file.relative_to(root))
+        name = shown(file.relative_to(root).as_posix())
         if not is_kept:
             continue
         try:
             drawing = np.array(frame.fitted(read_svg(content_of(file, MOST_BYTES)).polylines)).reshape(-1, 3)
-        except (SvgError, DataError) as error:
-            raw.left_out.add(f"SVG files that cannot be read ({error})", name)
+        except (SvgError, BadDrawing, DataError) as error:
+            _leave_out(raw, f"SVG files that cannot be read ({error})", name, name)
             continue
-        _add(raw, drawing, split, label, name)
+        _add(raw, drawing, split, label, name, name)
     return raw
 
 
 SVG_SIDE = 256.0
 
 
-def _add(raw: Raw, drawing: Drawing, split: str | None, label: str | None, name: str) -> None:
+def _leave_out(raw: Raw, reason: str, name: str, place: str) -> None:
+    raw.left_out.add(reason, place)
+    raw.unread.append(Unread(name, place, reason))
+
+
+def _add(raw: Raw, drawing: Drawing, split: str | None, label: str | None, name: str, place: str) -> None:
     """Add a drawing, or count why it cannot be used."""
     if not len(drawing):
-        raw.left_out.add("empty drawings", name)
-    elif not np.isfinite(drawing).all() or not np.isin(drawing[:, 2], (0, 1)).all():
-        raw.left_out.add("drawings with values that are no numbers, or a pen other than 0 and 1", name)
+        _leave_out(raw, "empty drawings", name, place)
+    elif not (np.abs(drawing[:, :2]) <= MOST_VALUE).all() or not np.isin(drawing[:, 2], (0, 1)).all():
+        reason = f"drawings with values that are no numbers up to {MOST_VALUE:g}, or a pen other than 0 and 1"
+        _leave_out(raw, reason, name, place)
     else:
+        raw.names.append(name)
+        raw.places.append(place)
         raw.drawings.append(drawing)
         raw.splits.append(split)
         raw.labels.append(label)
@@ -232,6 +252,6 @@ def _shortened(raw: Raw, longest: int) -> tuple[list[Drawing], list[bool]]:
         try:
             found.append(to_stroke3(to_length(to_polylines(drawing), longest)[0]))
         except ValueError:
-            raw.left_out.add(f"drawings of too many strokes for {longest} points", f"drawing {i}")
+            _leave_out(raw, f"drawings of too many strokes for {longest} points", raw.names[i], raw.places[i])
             kept[-1] = False
     return found, kept

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from models.files.regular_file import open_regular
-from models.preprocess import Fit, Pixels, Preprocessing, preprocess, upright_size
+from models.preprocess import AnyFit, Pixels, Preprocessing, preprocess, upright_size
 from models.readers.download import DataError
 from models.readers.formats import FORMAT_NAMES, PICTURE_FORMATS
 from models.readers.grey import GREY_MODES, HasColorError, check_grey
@@ -130,8 +130,9 @@ def header_lines(headers: Sequence[Header], spec: Preprocessing, advise: bool = 
     return lines
 
 
-def _fitted(fit: Fit, advise: bool) -> str:
-    return {"crop": "cut" + " (--fit pad keeps the whole picture)" * advise, "pad": "padded", "stretch": "distorted"}[fit]
+def _fitted(fit: AnyFit, advise: bool) -> str:
+    known = {"crop": "cut" + " (--fit pad keeps the whole picture)" * advise, "pad": "padded", "stretch": "distorted"}
+    return known.get(fit, "refused")
 
 
 def _sizes(sizes: Counter[Size], most: int) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kinds.column import SMALLEST, BadCell, Column
+from models.kinds.column import SMALLEST, BadCell, Column, listed
 from models.kinds.table import MISSING, MOST_COLUMNS, Columns
 from models.readers.download import DataError
-from models.readers.found import Found, class_numbers
+from models.readers.found import Found, Unread, class_numbers, numbered
 from models.readers.layout import TRAIN, class_lines, split_of
 from models.readers.left_out import plural
 from models.readers.memory import free_memory
@@ -38,6 +38,7 @@ class TableOptions(ReadOptions):
     schema: Schema = field(default_factory=Schema)
     schema_name: str = "the schema"  # for messages
     max_corrupt: float = 0.01  # largest share of lines with too few or too many cells; one is always allowed
+    may_lack: bool = False  # whether columns of the model may not be there, as in requests: their cells are missing
 
 
 def read_table(path: Path, parquet: bool = False, options: TableOptions | None = None) -> Found:
@@ -55,19 +56,29 @@ def read_table(path: Path, parquet: bool = False, options: TableOptions | None =
         raise DataError(f"{shown(path)}: has {len(file.names):,} columns, at most {MOST_COLUMNS:,} are allowed")
     where, missing = shown(path), schema.missing or MISSING
     surveys, rows = _survey(file, missing)
-    if rows < LEAST_ROWS:
-        raise DataError(f"{where}: only {plural(rows, 'row')} below the names of columns, at least {LEAST_ROWS} are needed")
     ragged = ragged_line(file, rows, options.max_corrupt)
+    if rows < (least := 1 if model else LEAST_ROWS):
+        others = f"; {ragged}" if ragged else ""
+        raise DataError(
+            f"{where}: only {plural(rows, 'row')} below the names of columns, at least {least} {'is' if model else 'are'} "
+            f"needed{others}"
+        )
     split = _split_column(surveys)
     reasons = dict[str, str]()
     if model:
-        spec = model
-        if absent := [name for name in spec.names if name not in surveys]:
+        spec, absent = model, [name for name in model.names if name not in surveys]
+        if absent and not options.may_lack:
             raise DataError(f"{where}: has no column {absent[0]!r}, which the model takes; it has {', '.join(file.names[:8])}")
+        if len(absent) == len(spec.names):
+            raise DataError(f"{where}: has none of the columns of the model, {listed(absent)}; it has {listed(file.names)}")
+        if absent:
+            file.lines.append(f"not in the file, so that all their cells are missing: {listed(absent, most=len(absent))}")
     else:
         spec, reasons = _chosen(surveys, schema, file, where, {split, schema.label} - {None})
     label = spec.label if spec.label in surveys else None
-    values, texts = _filled(file, spec, [name for name in (label, split) if name], rows, where)
+    _check_memory(rows, len(spec.columns), where, "take fewer rows" if model else "leave columns out with a --schema, or take "
+                  "fewer rows")  # fmt: skip
+    values, texts = _filled(file, spec, [name for name in (label, split) if name], rows)
     splits = [split_of(word) for word in texts[split]] if split else None
     if not model:
         training = np.array([one in (None, TRAIN) for one in splits]) if splits else np.ones(rows, bool)
@@ -85,9 +96,18 @@ def read_table(path: Path, parquet: bool = False, options: TableOptions | None =
             values[:, k] = (own - column.mean) / column.std
     labels, classes = class_numbers(texts[label]) if label else (None, None)
     summary = [f"{where}: {plural(rows, 'row')} of {plural(len(file.names), 'column')}", *file.lines]
-    summary += column_lines(spec, surveys, reasons) + ([ragged] if ragged else [])
+    summary += column_lines(spec, surveys, reasons, model is None) + ([ragged] if ragged else [])
     summary += [f"label: the column {label}", *class_lines(texts[label])] if label else []
-    return Found(values.astype(np.float32), labels, classes, splits, preprocessing=spec, summary=summary, kind="table")
+    skipped = {record for record, _, _ in file.others}
+    numbers = (record for record in range(rows + len(file.others)) if record not in skipped)
+    return Found(
+        values.astype(np.float32), labels, classes, splits, preprocessing=spec, summary=summary, kind="table",
+        names=list(map(numbered, numbers)) if model else None,
+        unread=[
+            Unread(numbered(record), f"line {line}", f"has {cells} cells, the header names {len(file.names)} columns")
+            for record, line, cells in file.others
+        ],
+    )  # fmt: skip
 
 
 def _survey(file: TableFile, missing: Sequence[str]) -> tuple[dict[str, Survey], int]:
@@ -133,23 +153,28 @@ def _chosen(
     return Columns(tuple(columns), schema.missing or MISSING, left_out, schema.label, decimal), reasons
 
 
-def _filled(
-    file: TableFile, spec: Columns, extra: Sequence[str], rows: int, where: str
-) -> tuple[NDArray[np.float64], dict[str, list[str]]]:
-    """Return the numbers and categories of all rows, (N, K), NaN where missing, and the texts of the columns `extra`."""
-    needed, free = BYTES * rows * len(spec.columns), free_memory()
+def _check_memory(rows: int, columns: int, where: str, advice: str) -> None:
+    """Raise DataError if a table would not fit into the memory."""
+    needed, free = BYTES * rows * columns, free_memory()
     if free is not None and needed > free:
         raise DataError(
-            f"{where}: {rows:,} rows of {len(spec.columns):,} columns need {needed / 2**30:.1f} GiB of memory, "
-            f"{free / 2**30:.1f} GiB are free: leave columns out with a --schema, or take fewer rows"
+            f"{where}: {rows:,} rows of {columns:,} columns need {needed / 2**30:.1f} GiB of memory, "
+            f"{free / 2**30:.1f} GiB are free: {advice}"
         )
+
+
+def _filled(
+    file: TableFile, spec: Columns, extra: Sequence[str], rows: int
+) -> tuple[NDArray[np.float64], dict[str, list[str]]]:
+    """Return the numbers and categories of all rows, (N, K), NaN where missing, and the texts of the columns `extra`."""
+    where = shown(file.path)
     values = np.full((rows, len(spec.columns)), np.nan)
     texts: dict[str, list[str]] = {name: [] for name in extra}
-    places = [file.names.index(column.name) for column in spec.columns]
+    places = [(k, file.names.index(name)) for k, name in enumerate(spec.names) if name in file.names]
     first = 0
     for block in file.blocks():
         cells = list(zip(*(cells for _, cells in block), strict=True))
-        for k, place in enumerate(places if block else []):
+        for k, place in places if block else []:
             values[first : first + len(block), k] = _entries(spec, k, cells[place], [line for line, _ in block], where)
         for name in extra if block else []:
             texts[name] += [NO_LABEL if spec.is_missing(cell) else shown(cell) for cell in cells[file.names.index(name)]]

@@ -43,8 +43,8 @@ class TableFile:
     lines: list[str] = field(default_factory=list)
     decimal: str | None = None  # None: not known yet
     delimiter: str = ","
-    ragged: int = 0  # lines with more or fewer cells than the header, ...
-    first_ragged: dict[int, int] = field(default_factory=dict)  # ... and the cells of the first ones
+    # Records with more or fewer cells than the header, ...
+    others: list[tuple[int, int, int]] = field(default_factory=list)  # ... each with its record, its line and its cells
 
     def blocks(self) -> Iterator[list[Line]]:
         """Yield the rows, BLOCK at a time: (line, cells). Notes lines with too few or too many cells, and skips them."""
@@ -59,18 +59,16 @@ class CsvFile(TableFile):
     header: bool = True
 
     def blocks(self) -> Iterator[list[Line]]:
-        self.ragged = 0
+        self.others, record = [], 0
         with _opened(self.path, self.encoding) as lines:
             found = records(lines, self.delimiter)
             if self.header:
                 next(found, None)
             for block in _batched(found):
-                whole = [(line, cells) for line, cells in block if len(cells) == len(self.names)]
-                if (ragged := len(block) - len(whole)) and not self.ragged:
-                    others = ((line, len(cells)) for line, cells in block if len(cells) != len(self.names))
-                    self.first_ragged = dict(islice(others, EXAMPLES))
-                self.ragged += ragged
-                yield whole
+                width = len(self.names)
+                self.others += [(i, line, len(cells)) for i, (line, cells) in enumerate(block, record) if len(cells) != width]
+                record += len(block)
+                yield [(line, cells) for line, cells in block if len(cells) == width]
 
 
 @dataclass
@@ -123,10 +121,11 @@ def open_parquet(path: Path) -> ParquetFile:
 
 def ragged_line(found: TableFile, rows: int, most: float) -> str | None:
     """Return a line about lines that were skipped. Raises DataError if they are more than `most` of all, and more than one."""
-    if not (count := found.ragged):
+    if not (count := len(found.others)):
         return None
-    some = "; ".join(f"line {line} has {cells}" for line, cells in found.first_ragged.items())
-    others = count - len(found.first_ragged)
+    first = found.others[:EXAMPLES]
+    some = "; ".join(f"line {line} has {cells}" for _, line, cells in first)
+    others = count - len(first)
     more = f"; and {others:,} more" if others else ""
     text = f"{plural(count, 'line')} without {plural(len(found.names), 'cell')}, as the header has: {some}{more}"
     if count > max(1, most * (rows + count)):
@@ -148,7 +147,9 @@ def _encoding(path: Path) -> str:
         try:
             return encoding_of(iter(lambda: file.read(PIECE), b""))
         except BadCsv as error:
-            raise DataError(f"{shown(path)}: {error}; use --data parquet:PATH for Parquet") from None
+            raise DataError(
+                f"{shown(path)}: {error}; a Parquet file is read with --data parquet:PATH, or if its name ends in .parquet"
+            ) from None
 
 
 @contextmanager

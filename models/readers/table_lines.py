@@ -13,8 +13,8 @@ SHOWN = 8  # columns or categories that a line lists
 MANY = {"number": ("number", "numbers"), "category": ("category", "categories"), "boolean": ("boolean", "booleans")}
 
 
-def column_lines(spec: Columns, surveys: Mapping[str, Survey], reasons: Mapping[str, str]) -> list[str]:
-    """Return the lines. `reasons` says why columns are left out."""
+def column_lines(spec: Columns, surveys: Mapping[str, Survey], reasons: Mapping[str, str], inferred: bool = True) -> list[str]:
+    """Return the lines. `reasons` says why columns are left out. `inferred`: a schema could still say otherwise."""
     lines = []
     for type, words in MANY.items():
         own = [column for column in spec.columns if column.type == type]
@@ -22,9 +22,8 @@ def column_lines(spec: Columns, surveys: Mapping[str, Survey], reasons: Mapping[
             lines.append(f"{plural(len(own), f'column of {words[1]}', f'columns of {words[1]}')}: {_described(own)}")
     if spec.decimal == ",":
         lines.append("decimal commas: 1,5 is read as 1.5")
-    lines += hint_lines(
-        [surveys[column.name] for column in spec.columns if column.type == "number" and column.name in surveys]
-    )
+    if inferred:
+        lines += hint_lines([surveys[column.name] for column in spec.columns if column.type == "number"])
     lines += _missing_lines([surveys[name] for name in spec.names if name in surveys])
     if reasons:
         parts: dict[str, list[str]] = {}

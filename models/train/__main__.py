@@ -29,7 +29,7 @@ from models.train.following import follow
 from models.train.logs import Logs, Totals
 from models.train.plan import facts, finished, kept, next_steps, plan, resume_command
 from models.train.progress import Reporter
-from models.train.ranks import ALONE, FailedElsewhere, LostProcess, Ranks, joined
+from models.train.ranks import ALONE, FailedElsewhere, LostProcess, Ranks, joined, report
 from models.train.resume import STATE, Progress, ResumeError, has_steps, record_length
 from models.train.run import MAX_BAD_STEPS, Run
 from models.train.run_directory import SNAPSHOTS, explain, peak_memory_mb
@@ -217,10 +217,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 checkpoint = train(args, ranks)
             ranks.meet()
     except FailedElsewhere as error:
+        report(str(error))
         if ranks.leads:
             print(f"error: {error}", file=sys.stderr)
         return error.status
     except (TrainingError, DeviceError, DataError, ResumeError, CheckpointError, DirectoryInUse, OSError) as error:
+        report(str(error))
         if ranks.leads:
             print(f"error: {error}", file=sys.stderr)
         elif ranks.in_steps or isinstance(error, LostProcess):  # Otherwise the one that leads says it.

@@ -109,8 +109,8 @@ def _add_data(add: Add) -> None:
 
 def _add_model(add: Add) -> None:
     add("--arch", choices=sorted(ARCHITECTURES), default="conv",
-        help="architecture of encoder and decoder: for pictures conv (default), residual, mlp or gated; for tables only "
-        "table, for drawings and texts only lstm")
+        help="architecture of encoder and decoder: for pictures conv (default), residual, mlp, gated, or autoencoder_kl, the "
+        "AutoencoderKL of diffusers; for tables only table, for drawings and texts only lstm")
     add("--latent-dim", type=whole(1, MAX_WIDTH), metavar="N",
         help="number of latent dimensions (default for pictures: a short trial with 128 counts those that matter; a "
         "quarter more, or twice as many after fewer than 200 steps, rounded up to a multiple of 8; 20 for runs of fewer "
@@ -118,7 +118,7 @@ def _add_model(add: Add) -> None:
     add("--hidden", type=hidden, metavar="N,N,...",
         help="widths of the hidden layers: 500,500 (mlp, gated), or one number, 0 for none (conv, residual)")
     add("--conv-channels", type=widths, metavar="N,N,...",
-        help="channels of each convolutional level, e.g. 32,64 (conv, residual)")
+        help="channels of each convolutional level, e.g. 32,64 (conv, residual, autoencoder_kl)")
     add("--blocks", type=whole(0, MAX_LAYERS), default=1, metavar="N", help="residual blocks per level (residual)")
     add("--activation", choices=sorted(ACTIVATIONS),
         help="activation function (default: relu for mlp, silu for conv, residual and table; gated and lstm have their own)")

@@ -33,7 +33,7 @@ def flags_of(args: argparse.Namespace) -> dict[str, Any]:
         "arch": model.arch,
         "latent_dim": model.latent_dim,
         "hidden": [hidden] if isinstance(hidden, int) else hidden,
-        "conv_channels": options.get("channels"),
+        "conv_channels": options.get("channels") or options.get("block_out_channels"),
         "likelihood": model.likelihood,
         "prior": model.prior,
         **{name: options[name] for name in ("blocks", "activation", "dropout") if name in options},

@@ -144,7 +144,7 @@ def _trained_means(
     noise = torch.Generator(device).manual_seed(args.seed)
     share = Share(min(args.batch_size, len(items)), ranks)
     share.place(vae)
-    gradients = Gradients(list(vae.parameters()), share)
+    gradients = Gradients(optimizer, share)
     bf16 = training.bf16 and (args.precision == "bf16" or (args.precision == "auto" and device.type == "cuda"))
     ranks.in_steps = True
     for _ in tqdm(range(steps), f"trial with {dim} latent dimensions", unit="step", disable=None, leave=False):
@@ -156,9 +156,12 @@ def _trained_means(
         loss = (beta * terms.kl - terms.log_likelihood).mean()
         optimizer.zero_grad()
         gradients.backward(Loss(loss, detached(terms)))
-        norm = torch.nn.utils.clip_grad_norm_(vae.parameters(), args.clip)
+        own = torch.nn.utils.get_total_norm([one.grad for one in vae.parameters() if one.grad is not None])
+        norm = own.new_tensor(gradients.norm(float(own)))
+        torch.nn.utils.clip_grads_with_norm_(vae.parameters(), args.clip, norm)
         if torch.isfinite(norm):
             optimizer.step()
+            gradients.updated()
     ranks.in_steps = False
     vae.eval()
     with torch.no_grad():

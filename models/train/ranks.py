@@ -3,7 +3,11 @@
 The first process, of rank 0, leads: it reads the command line and writes all files. Knows nothing of models or batches.
 """
 
+import json
 import os
+import re
+import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +25,8 @@ from models.train.training_error import TrainingError
 STEP_TIMEOUT = timedelta(minutes=10)
 # At a meeting, the others wait while the leader validates and writes files.
 MEETING_TIMEOUT = timedelta(days=1)
+# What Gloo says beside the reason: a line of its source before it, and general advice after it.
+GLOO = re.compile(r"^\[[^]]*\.(?:cc|h):\d+\] |\. (?:This is typically caused|Original exception).*")
 ALIKE = ("torch", "vae-service")  # packages that must have the same version in all processes
 
 
@@ -126,6 +132,17 @@ class Ranks:
 ALONE = Ranks()
 
 
+def report(reason: str) -> None:
+    """Leave torchrun the reason why this process ends, which it prints at the end of its own report.
+
+    torch.distributed.elastic.multiprocessing.errors documents the file; without torchrun there is none.
+    """
+    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        told = {"message": {"message": reason, "extraInfo": {"timestamp": str(int(time.time()))}}}
+        with suppress(OSError), open(path, "w") as file:  # The reason is printed in any case.
+            json.dump(told, file)
+
+
 @contextmanager
 def joined() -> Iterator[Ranks]:
     """Join the other processes if torchrun started several, and tell them if this one fails before the first step.
@@ -148,6 +165,8 @@ def joined() -> Iterator[Ranks]:
         ranks.check_alike("packages", {name: found[name] for name in ALIKE}, "install the same version everywhere")
         yield ranks
     except BaseException as error:
+        if isinstance(error, LostProcess):  # torchrun sends SIGTERM to all others, before they have said what happened.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         ranks.fail(error)
         clear_frames(error.__traceback__)  # They may refer to the groups.
         raise
@@ -157,12 +176,12 @@ def joined() -> Iterator[Ranks]:
 
 @contextmanager
 def answered() -> Iterator[None]:
-    """Raise LostProcess if another process does not answer."""
+    """Raise LostProcess if another process does not answer, or has closed the connection."""
     try:
         yield
         return
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, OSError) as error:
+        reason = GLOO.sub("", str(error).splitlines()[0])
     # Not within the except block: the frames of the first error refer to the groups, see `Ranks.leave`.
     raise LostProcess(
         f"the connection to another process of the run is lost, because it ended or did not answer ({reason}); the same "

@@ -125,7 +125,9 @@ class RunState:
         for name, tensor in _below(tensors, "optimizer.").items():
             index, _, key = name.partition(".")
             parameter = parameters[int(index)]
-            if tensor.shape == parameter.shape:  # Fused kernels need the parameter's memory layout.
+            if key in (state := self.optimizer.state[parameter]):  # Processes may share it.
+                tensor = state[key].copy_(tensor)
+            elif tensor.shape == parameter.shape:  # Fused kernels need the parameter's memory layout.
                 tensor = torch.empty_like(parameter).copy_(tensor)
             moments.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]

@@ -94,6 +94,7 @@ class Run:
             self.vae.prior_layer.start_from(self.prepare(self.items.x[: len(self.vae.prior_layer.logits)], self.noise))
         self.share.place(self.vae)
         self.labels: Tensor | None = None  # of the batch, see `batches`
+        self.gradients = Gradients(self.optimizer, self.share)  # It may move the weights, so what refers to them comes later.
         self.average = Average(self.vae, args.ema)
         self.bf16 = args.precision == "bf16" or (
             args.precision == "auto" and self.device.type == "cuda" and self.training.bf16
@@ -102,7 +103,6 @@ class Run:
             torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         )
         self.parameters = list(self.vae.parameters())
-        self.gradients = Gradients(self.parameters, self.share)
         # Only the process that leads trains the classifier, because not every GPU repeats its sums.
         classifier = perceptual.classifier(args, self.items, self.validation, going_on or not ranks.leads)
         self.objective = OBJECTIVES[args.objective](wishes(args, len(self.items), classifier))
@@ -145,9 +145,10 @@ class Run:
         lengths = self.kind.lengths(self.items.x)
         found = batches(len(self.items), self.batch_size, self.args.seed, epoch, None if lengths is None else lengths.cpu())
         for rows in islice(found, first, None):
-            labels = self.items.condition
-            self.labels = None if labels is None else self.share.own(labels[rows.to(self.device)])
-            yield self.share.own(self.prepare(self.items.x.index_select(0, rows.to(self.device)), self.noise))
+            together, rows, labels = self.training.prepares_together(self.args), rows.to(self.device), self.items.condition
+            self.labels = None if labels is None else self.share.own(labels[rows])
+            x = self.prepare(self.items.x.index_select(0, rows if together else self.share.own(rows)), self.noise)
+            yield self.share.own(x) if together else x
 
     def prepare(self, rows: Tensor, noise: torch.Generator) -> Tensor:
         """Return the x of rows as the loss takes it; for pictures, --binarize dynamic draws each pixel as 0 or 1."""
@@ -169,9 +170,10 @@ class Run:
         loss, stop = self.gradients.backward(loss, bool(self._signals))
         if stop and self.ranks.size > 1:
             self.stop.append(1)
-        if not clip(self.parameters, self.args.clip, loss.value):
+        if not clip(self.parameters, self.args.clip, loss.value, self.gradients.norm):
             return None
         self.optimizer.step()
+        self.gradients.updated()
         self.average.update(step)
         return loss
 
@@ -265,16 +267,16 @@ class Run:
         if step in self.snapshots:
             path = snapshot_path(self.directory, step)
             path.parent.mkdir(exist_ok=True)
-            with self.average.applied():
-                save_weights(path, self.vae, durable=False)
+            # `applied` would change weights of which other processes compute the next step.
+            save_weights(path, self.vae, self.average.state(), durable=False)
 
     def save_checkpoint(self, epoch: int, reason: str, found: Validation | None = None) -> None:
         """Write the weights of this epoch as the checkpoint, for `models.load` and the service. `reason`: see KEPT.
 
         `found` is the validation of these weights, if there was one.
         """
-        data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
         loaded, args = self.loaded, self.args
+        data = {"name": args.data, "digest": self.data.digest, "binarize": args.binarize}
         known = {"summary": loaded.summary, "classes": loaded.classes, "near_duplicates": loaded.near_duplicates}
         known |= {"preset": args.preset, "choices": args.choices}
         data |= {name: value for name, value in known.items() if value}
@@ -288,8 +290,7 @@ class Run:
         if found and found.rmse is not None and math.isfinite(found.rmse):
             data["sigma"] = sigma_record(self.vae, found.rmse**2, beta, len(self.validation))
         data |= standard_error.record(found.elbo, found.standard_error, loaded.clusters) if found else {}
-        data["kept"] = {"epoch": epoch, "by": reason}
-        data["training"] = arguments.recorded(self.args)
+        data |= {"kept": {"epoch": epoch, "by": reason}, "training": arguments.recorded(args)}
         with self.average.applied():
             if found and self.objective.criterion != "last":
                 given = self.items.condition, self.validation.condition

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from models.files.regular_file import read_regular
 from models.readers.path_names import shown
 from service.bulk.encoded import Encoded, Noticed, Unreadable
+from service.bulk.item_metadata import Usable, usable
 from service.formats.raw_items import RawItems
 from service.inference.inference import Inference
 from service.inference.kinds.picture_encoding import encode_pixels
@@ -23,45 +23,72 @@ from service.operations.item_labels import label_in
 from service.operations.load_sources import LoadError, PictureBatch
 from service.operations.parquet_pictures import ParquetRows
 from service.store.interface import Items
+from service.store.metadata import usable_keys
 from service.timings import Timings
+
+# Code of the warning about an item that has a number which is not finite in its metadata.
+NOT_FINITE = "without_a_number_in_their_metadata"
 
 
 async def encode_batch(pipeline: Pipeline, batch: PictureBatch, inference: Inference) -> Encoded:
-    """Encode a batch; files that cannot be read are left out and named. Raises LoadError, BatcherError, DecoderUnavailable."""
+    """Encode a batch; items that cannot be read or stored are left out and named.
+
+    Raises LoadError, BatcherError, DecoderUnavailable.
+    """
+    count = len(batch.ids)
+    batch, found_metadata, refused = _storable(batch)
+    if not batch.ids:
+        nothing = np.empty((0, inference.model.latent_dim), np.float32)
+        return Encoded(Items([], nothing, nothing, np.empty(0, np.bool_), []), count, Noticed(refused))
     own = replace(inference, label=_labels(inference, batch), warnings=Warnings(), timings=Timings())
     pictures, unreadable = batch.pictures, list[Unreadable]()
     if isinstance(pictures, np.ndarray):
         if own.model.is_pictures:
             own.invert = "no"  # They are inverted already, before they were padded.
         rows = await pipeline.encode(RawItems(rows=pictures), own)
-        pixels, good = pictures, batch
+        pixels, ids = pictures, batch.ids
     else:
         found = await decode_each(pipeline, await asyncio.to_thread(_contents, pictures), own)
-        unreadable = [Unreadable(batch.ids[i], _place(pictures, i), reason) for i, reason in sorted(found.reasons.items())]
-        pixels, good = found.pixels, batch.only(found.readable) if unreadable else batch
+        unreadable = [Unreadable(batch.ids[i], _place(batch, i), reason) for i, reason in sorted(found.reasons.items())]
+        pixels, ids = found.pixels, [batch.ids[i] for i in found.readable]
+        found_metadata = [found_metadata[i] for i in found.readable]
         if own.label is not None:
             own.label = tuple(own.label[i] for i in found.readable)
         nothing = np.empty((0, 3, own.model.latent_dim), np.float32)
         rows = await encode_pixels(pipeline, pixels, own) if len(pixels) else nothing
     mu, sigma = (np.ascontiguousarray(rows[:, i]) for i in (0, 1))
-    metadata = [orjson.dumps(one) for one in good.metadata]
-    keys = frozenset(key for one in good.metadata for key in one)
-    items = Items(good.ids, mu, sigma, np.ones(len(rows), np.bool_), metadata, keys)
-    noticed = Noticed(unreadable)
+    keys = frozenset().union(*(usable_keys(one.metadata) for one in found_metadata))
+    items = Items(ids, mu, sigma, np.ones(len(rows), np.bool_), [one.text for one in found_metadata], keys)
+    noticed = Noticed(refused + unreadable)
     if own.model.is_pictures and len(pixels):
         noticed.least, noticed.most = int(pixels.min()), int(pixels.max())
     for warning in own.warnings.found:
-        count, first = noticed.warnings.get(warning.code, (0, f"{good.ids[warning.item]}: {warning.detail}"))
-        noticed.warnings[warning.code] = count + 1, first
-    return Encoded(items, len(batch.ids), noticed)
+        noticed.warn(warning.code, ids[warning.item], warning.detail)
+    for id, one in zip(ids, found_metadata, strict=True):
+        if one.missing:
+            noticed.warn(NOT_FINITE, id, one.missing)
+    return Encoded(items, count, noticed)
+
+
+def _storable(batch: PictureBatch) -> tuple[PictureBatch, list[Usable], list[Unreadable]]:
+    """Return the items whose metadata can be stored, with the metadata; and those of which it cannot."""
+    found = [usable(own) for own in batch.metadata]
+    if not any(one.reason for one in found):
+        return batch, found, []
+    refused = [Unreadable(batch.ids[i], _place(batch, i), one.reason) for i, one in enumerate(found) if one.reason]
+    kept = [i for i, one in enumerate(found) if not one.reason]
+    return batch.only(kept), [found[i] for i in kept], refused
 
 
 def _contents(pictures: list[Path] | ParquetRows) -> Sequence[bytes | str]:
     return pictures.contents() if isinstance(pictures, ParquetRows) else [_content(path) for path in pictures]
 
 
-def _place(pictures: list[Path] | ParquetRows, i: int) -> str:
-    return pictures.place(i) if isinstance(pictures, ParquetRows) else shown(pictures[i])
+def _place(batch: PictureBatch, i: int) -> str:
+    """Return where an item is, for people: its file or its row. A row of an array is its id."""
+    if isinstance(batch.pictures, np.ndarray):
+        return batch.ids[i]
+    return batch.pictures.place(i) if isinstance(batch.pictures, ParquetRows) else shown(batch.pictures[i])
 
 
 def _content(path: Path) -> bytes | str:

@@ -9,9 +9,10 @@ import numpy as np
 import orjson
 
 from service.bulk.batch_encoding import differing
-from service.bulk.encoded import Counts, Encoded
+from service.bulk.encoded import Counts, Encoded, Unreadable
 from service.operations.load_sources import LoadError, PictureBatch
-from service.store.interface import Collection, Items, LatentStore
+from service.store.interface import Collection, IfExists, Items, LatentStore, MetadataTooLarge, UnknownCollection
+from service.store.metadata import metadata_bytes, usable_keys
 
 # So many items that are there already are encoded again, to see whether that gives what is stored.
 CHECKED = 64
@@ -33,7 +34,7 @@ class CollectionOutput:
         """Change nothing yet. `encode` encodes a batch, for a comparison with what is stored.
 
         `replace`: also encode items that are there already, and store those whose posterior or label has changed. A `new`
-        collection is made when the first of its items is stored.
+        collection is made when the first of its items is stored, unless another load has made it by then.
         """
         self._store, self._collection, self._encode = store, collection, encode
         self._progress, self._counts, self._replace, self._new = progress, counts, replace, new
@@ -41,9 +42,14 @@ class CollectionOutput:
 
     async def wanted(self, batch: PictureBatch) -> list[PictureBatch]:
         """Return the items of a batch that have to be encoded. Raises LoadError, StoreError."""
-        if self._replace or self._new:
+        if self._replace:
             return [batch]
-        known = await self._store.get(self._collection.name, batch.ids)
+        try:
+            known = await self._store.get(self._collection.name, batch.ids)
+        except UnknownCollection:
+            if not self._new:
+                raise
+            return [batch]
         if not known.ids:
             return [batch]
         if not self._compared:
@@ -80,9 +86,12 @@ class CollectionOutput:
         if self._missing:
             await self._store.create(self._collection)
             self._missing = False
-        result = await self._store.upsert(self._collection.name, self._collection.digest, items)
+        # Another load may have stored some of them since they were found to be missing.
+        if_exists: IfExists = "replace" if self._replace else "skip"
+        result = await self._store.upsert(self._collection.name, self._collection.digest, items, if_exists)
         self._counts.added += len(result.added)
         self._counts.replaced += len(result.replaced)
+        self._counts.there += len(result.skipped)
         self._progress(done)
 
     async def finish(self) -> None:
@@ -103,8 +112,12 @@ class CollectionOutput:
             if same and known.has_sigma[j] and before == after:
                 self._counts.there += 1
                 continue
-            items.metadata[i] = orjson.dumps(after)
-            keys |= after.keys()
+            try:
+                items.metadata[i] = metadata_bytes(after, what="with what is stored, its metadata")
+            except MetadataTooLarge as error:
+                self._counts.unreadable.append(Unreadable(id, id, str(error)))
+                continue
+            keys |= usable_keys(after)
             kept.append(i)
         return Items(
             [items.ids[i] for i in kept], items.mu[kept], items.sigma[kept], items.has_sigma[kept],

@@ -7,7 +7,7 @@ from service.store.interface import Items
 
 
 class Unreadable(NamedTuple):
-    """An item that could not be read: its id, the file or the row that it is, and the reason."""
+    """An item that could not be read, or not be stored: its id, the file or the row that it is, and the reason."""
 
     id: str
     place: str
@@ -26,6 +26,11 @@ class Noticed:
     warnings: dict[str, tuple[int, str]] = field(default_factory=dict)
     least: int = 255  # the smallest and the largest byte of the pictures
     most: int = 0
+
+    def warn(self, code: str, id: str, detail: str) -> None:
+        """Count a warning about an item, and keep the first of its code with the details."""
+        count, first = self.warnings.get(code, (0, f"{id}: {detail}"))
+        self.warnings[code] = count + 1, first
 
     def add(self, other: "Noticed") -> None:
         """Add what was noticed about later items."""

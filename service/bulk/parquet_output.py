@@ -33,8 +33,13 @@ NOTICED = b"vae"  # key of the metadata of a file
 # Names of what a load was started with, for errors.
 OPTIONS = {
     "digest": "the model is sha256:{}, it was sha256:{}; give the directory that has it with --models-dir",
+    "device": "the device (VAE_DEVICE) is {}, it was {}",
+    "engine": "the engine (VAE_ENGINE) is {}, it was {}",
+    "precision": "the precision (VAE_PRECISION) is {}, it was {}",
+    "max_batch": "VAE_MAX_BATCH is {}, it was {}",
     "background": "--background is {}, it was {}",
     "invert": "--invert is {}, it was {}",
+    "picture_columns": "pictures are read from the columns {}, they were read from {} (--picture-column)",
     "rows_per_file": "--rows-per-file is {}, it was {}",
     "metadata_columns": "--metadata-columns are {}, they were {}",
     "count": "there are {} items, there were {}",
@@ -78,8 +83,13 @@ class ParquetOutput:
                 before = None
             if not isinstance(before, dict) or before.get("format") != 1:
                 raise LoadError(f"{record} is not the record of a load; choose another directory")
-            changed = [text.format(self._about[name], before.get(name)) for name, text in OPTIONS.items()
-                       if self._about[name] != before.get(name)]  # fmt: skip
+            if missing := [name for name in OPTIONS if name not in before]:
+                raise LoadError(
+                    f"{self._directory} was begun by an earlier version, which did not record everything that must stay the "
+                    f"same ({', '.join(missing)}); choose a new directory"
+                )
+            changed = [text.format(self._about[name], before[name]) for name, text in OPTIONS.items()
+                       if self._about[name] != before[name]]  # fmt: skip
             if changed:
                 raise LoadError(
                     f"{self._directory} was begun otherwise: {'; '.join(changed)}. A directory has one load of the same items "
@@ -127,9 +137,9 @@ class ParquetOutput:
         part = self._missing[0]
         if sum(one.count for one in self._waiting) == self._size(part):
             write_atomically(self._path(part), _file(self._waiting))
+            self._counts.added += sum(len(one.items) for one in self._waiting)
             self._missing.pop(0)
             self._waiting = []
-        self._counts.added += len(encoded.items)
         self._progress(encoded.count)
 
     async def finish(self) -> None:
@@ -140,7 +150,7 @@ class ParquetOutput:
             write_unreadable(
                 unreadable,
                 sorted(self._counts.unreadable),
-                lambda one: {"part": self._path(places[one.id] // self._rows).name},
+                lambda one: {"part": self._path(places[one.id] // self._rows).name} if one.id in places else {},
             )
         else:
             unreadable.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from multiprocessing import get_context, parent_process
 
 from service.bulk.encoded import Encoded
 from service.bulk.worker import Work, Worker
-from service.operations.load_sources import LoadError, PictureBatch
+from service.operations.load_sources import Interrupted, PictureBatch
 
 # Batches that wait for each process, so that none is idle while results are stored.
 WAITING = 2
@@ -41,7 +41,7 @@ async def in_order(
 
 
 async def in_processes(work: Work, count: int, batches: AsyncIterator[PictureBatch]) -> AsyncGenerator[Encoded]:
-    """Yield the results of batches in their order, from so many processes. Raises LoadError."""
+    """Yield the results of batches in their order, from so many processes. Raises LoadError, Interrupted."""
     pool = ProcessPoolExecutor(count, get_context("spawn"), _start, (work,))
     try:
         async for encoded in in_order(partial(_in_pool, pool), WAITING * count, batches):
@@ -54,7 +54,7 @@ async def _in_pool(pool: ProcessPoolExecutor, batch: PictureBatch) -> Encoded:
     try:
         return await asyncio.get_running_loop().run_in_executor(pool, _encode, batch)
     except BrokenProcessPool:
-        raise LoadError(
+        raise Interrupted(
             "a process that encodes has ended, perhaps because the memory is full: try fewer with --workers"
         ) from None
 

@@ -21,7 +21,7 @@ from models.readers.left_out import plural
 from models.readers.path_names import shown
 from service.bulk.encoded import Encoded
 from service.bulk.worker import Work, Worker
-from service.operations.load_sources import LoadError, PictureBatch
+from service.operations.load_sources import Interrupted, LoadError, PictureBatch
 
 # Batches of a task: so many that a task takes some tenths of a second or longer.
 TASK_BATCHES = 8
@@ -77,7 +77,7 @@ async def on_ray(
                     raise encoded
                 yield encoded
     except RayError as error:
-        raise LoadError(f"Ray cannot go on: {error}") from error
+        raise Interrupted(f"Ray cannot go on: {error}") from error
 
 
 def connect() -> str:

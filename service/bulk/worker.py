@@ -16,7 +16,7 @@ from service.inference.catalog import Catalog, CatalogError
 from service.inference.inference import Inference
 from service.inference.pipeline import Pipeline
 from service.inference.served_model import ServedModel
-from service.operations.load_sources import LoadError, PictureBatch
+from service.operations.load_sources import Interrupted, LoadError, PictureBatch
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,14 @@ class Worker:
         return self.pipeline.catalog.get(self.work.model)
 
     async def encode(self, batch: PictureBatch) -> Encoded:
-        """Encode a batch. Raises LoadError."""
+        """Encode a batch. Raises LoadError, Interrupted."""
         inference = Inference(self.model, background=self.work.background, invert=self.work.invert)
         try:
             return await encode_batch(self.pipeline, batch, inference)
-        except (BatcherError, BadInput, DataError, DecoderUnavailable) as error:
+        except (BadInput, DataError) as error:
             raise LoadError(str(error)) from None
+        except (BatcherError, DecoderUnavailable) as error:
+            raise Interrupted(str(error)) from None
 
     async def close(self) -> None:
         """End the threads and processes."""

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.onnx_graph import is_installed
 from service.engine.batcher import Batcher
 from service.engine.buckets import CHECKED_ROWS, BucketedProgram, NotInvariant, Reference, Steps, smaller_buckets
 from service.engine.errors import DeviceUnusable
 from service.engine.lane import Lane, LaneConfig
 from service.engine.programs.cuda_program import CudaProgram, Streams
-from service.engine.programs.onnx_program import OnnxProgram, OnnxUnusable, installed_version, is_installed, start_sessions
+from service.engine.programs.onnx_program import OnnxProgram, OnnxUnusable, installed_version, start_sessions
 from service.engine.programs.torch_program import Function, Program, Rows, TorchProgram
 
 log = logging.getLogger(__name__)
@@ -132,18 +133,27 @@ class Device:
             raise DeviceUnusable(f"cannot use the device {self.torch_device}: {error}") from error
         self._batcher.start()
 
-    async def lanes(self, function: Function, *examples: Rows, name: str = "rows", only_torch: bool = False) -> list[Lane]:
+    async def lanes(
+        self,
+        function: Function,
+        *examples: Rows,
+        name: str = "rows",
+        only_torch: bool = False,
+        limits: QueueLimits | None = None,
+    ) -> list[Lane]:
         """Make warmed-up lanes for one function: one lane for each array of examples (max_batch, *row_shape).
 
         The arrays differ in the type of their rows; the last one is float32. If a row's answer depends on its place in
         batches of max_batch, the lane gets smaller batches, since equal answers matter more than speed. `name` is for the
-        log. `only_torch`: the function computes gradients or is recurrent, which is for torch. Raise DeviceUnusable.
+        log. `only_torch`: the function computes gradients or is recurrent, which is for torch. `limits`: of queues with larger
+        rows than others, instead of the device's. Raise DeviceUnusable.
         """
         function = self._with_precision(function)
         make_program = await self.aside(partial(self._compile, function, examples[-1], only_torch))
         floats = await self._checked(make_program, examples[-1])
         programs = [await self._checked(make_program, rows, floats) for rows in examples[:-1]]
-        return [self._lane(f"{name}, {rows.dtype}", one) for rows, one in zip(examples, [*programs, floats], strict=True)]
+        made = zip(examples, [*programs, floats], strict=True)
+        return [self._lane(f"{name}, {rows.dtype}", one, limits or self.limits) for rows, one in made]
 
     async def aside(self, work: Callable[[], T]) -> T:
         """Run work on a separate thread, beside the batches, one piece at a time."""
@@ -176,10 +186,10 @@ class Device:
             await self._in_turns(program.try_bucket(bucket, reference, self._checked_rows))
         return program
 
-    def _lane(self, name: str, program: BucketedProgram) -> Lane:
+    def _lane(self, name: str, program: BucketedProgram, limits: QueueLimits) -> Lane:
         found = ", ".join(f"{bucket} rows {1e3 * seconds:.2g}" for bucket, seconds in program.bucket_seconds.items())
         log.info("%s, milliseconds per batch: %s", name, found)
-        size, limits = program.reference, self.limits
+        size = program.reference
         return self._batcher.lane(
             LaneConfig(program, np.concatenate, size, limits.max_queue_rows, limits.max_rows, program.seconds, program.padding)
         )

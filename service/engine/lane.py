@@ -7,6 +7,7 @@ or HTTP, and uses only the standard library.
 import logging
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,14 @@ class LaneStats:
     queue_full_rows: int = 0  # the rejected rows that found the queue full
 
 
+@dataclass(slots=True)
+class SizeStats:
+    """How many batches of one size a lane has run, and the seconds that they took."""
+
+    batches: int = 0
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class BatchReport:
     """Measurements and results of a batch that has run."""
@@ -75,6 +84,7 @@ class Lane:
         if not 0 < self.max_batch <= self.max_queue_rows or not 0 < self.max_rows <= self.max_queue_rows:
             raise ValueError("max_batch and max_rows must be positive and at most max_queue_rows")
         self.stats = LaneStats()
+        self.sizes: defaultdict[int, SizeStats] = defaultdict(SizeStats)  # by rows without padding
         self.queued_rows = 0  # admitted and not yet taken by a batch, submitted or still to be submitted
         self.waiting_rows = 0  # the part of the queued rows that is submitted
         self.seconds_per_batch = 0.0
@@ -198,6 +208,9 @@ class Lane:
             self.stats.batches += 1
             self.stats.rows += rows
             self.stats.padded_rows += padded_rows
+            size = self.sizes[rows]
+            size.batches += 1
+            size.seconds += seconds
             mean = self.seconds_per_batch
             self.seconds_per_batch = mean + NEWEST * (seconds - mean) if mean else seconds
             for part, result in zip(slices, results, strict=True):

@@ -13,10 +13,10 @@ from PIL import Image, UnidentifiedImageError
 
 from models.depth import Note
 from models.mosaic import to_image
-from models.preprocess import Pixels, Preprocessing, preprocess
+from models.preprocess import Pixels, Preprocessing, WrongSize, preprocess
 from models.readers.formats import PICTURE_FORMATS
 from models.strip_metadata import strip_metadata
-from service.formats.errors import TooBig, Undecodable, Unsupported, describe, first_bytes
+from service.formats.errors import TooBig, Undecodable, Unsupported, Unusable, describe, first_bytes
 
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"MM\0+", b"II+\0")
 MEDIA_TYPES = (
@@ -71,6 +71,8 @@ def picture_pixels(
         return preprocess(image, spec, notes)
     except MemoryError:
         raise
+    except WrongSize as error:
+        raise Unusable(str(error), item) from None
     except Exception as error:  # hostile pixel data can make a decoder raise anything, too
         raise Undecodable(f"the {image.format} file is corrupt or truncated: {describe(error)}", item) from None
 

@@ -13,7 +13,7 @@ from service.http.problems import HttpError, refuse
 
 UNSAFE = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 # Only requests to these paths change anything. All others merely compute an answer, which other sites cannot read.
-GUARDED = ("/admin/", "/collections/")
+GUARDED = ("/admin/", "/collections/", "/v2/repository/")
 OWN_SITE = (b"same-origin", b"none")  # Not same-site: other ports and subdomains may belong to other people.
 
 

@@ -14,6 +14,7 @@ from service.http.access.guard import Access
 from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import COUNTED_FROM, BodyMemory, BodyShare
 from service.http.call import OUTCOME, Answer, Call, stated_deadline
+from service.http.content_coding import CODINGS, Encoded, expanded
 from service.http.observer import count_refusal, record_of
 from service.http.problems import HttpError, Malformed, Problem
 from service.http.receive import ClientGone, ClientWatch, DisconnectTimer, read_body
@@ -22,6 +23,7 @@ from service.observe.printable import short
 from service.observe.request_record import RecordSinks
 
 Operation = Callable[[Any, Call], Awaitable[Answer]]
+Describe = Callable[[Exception, str, str], Problem]
 
 NOT_MODIFIED = 304
 CHUNKED = b"chunked"
@@ -59,23 +61,21 @@ class TooLate(HttpError):
     status, code, detail = 504, "deadline_exceeded", "the deadline passed before the answer was ready"
 
 
-class Encoded(HttpError):
-    """The body is compressed, or otherwise encoded."""
-
-    status, code = 415, "unsupported_media_type"
-
-    def __init__(self, coding: str) -> None:
-        super().__init__(f"the Content-Encoding {short(coding)} is not supported; send the body as it is, without this header")
-
-
 class Endpoint:
     """Serves one operation."""
 
     def __init__(
-        self, operation: Operation, describe: Callable[[Exception, str, str], Problem], paced: tuple[type[Exception], ...] = ()
+        self,
+        operation: Operation,
+        describe: Describe,
+        paced: tuple[type[Exception], ...] = (),
+        takes_compressed: bool = False,
     ) -> None:
-        """`describe`: (error, request id, trace id) -> problem body. `paced`: errors that RefusalPace delays."""
-        self.operation, self._describe, self._paced = operation, describe, paced
+        """`describe`: (error, request id, trace id) -> problem body. `paced`: errors that RefusalPace delays.
+
+        `takes_compressed`: bodies may have a content coding, which is undone before the operation gets them.
+        """
+        self.operation, self._describe, self._paced, self._takes_compressed = operation, describe, paced, takes_compressed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -129,9 +129,10 @@ class Endpoint:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if "transfer-encoding" in headers and codings(scope["headers"]) != [CHUNKED]:
             raise Malformed("chunked is the only transfer encoding that is supported")
-        if "content-encoding" in headers and headers["content-encoding"].strip().lower() not in ("", "identity"):
-            raise Encoded(headers["content-encoding"])
+        coding = self._coding(headers["content-encoding"]) if "content-encoding" in headers else ""
         body = await read_body(headers.get("content-length", ""), receive, state.max_body_bytes, share)
+        if coding:
+            body = await expanded(body, coding, state.max_body_bytes, share)
         watch.start()
         try:
             query = scope["query_string"].decode("latin-1")
@@ -151,6 +152,19 @@ class Endpoint:
             watch.stop_listening()  # A refusal costs little, even if the client has gone.
             await state.refusal_pace.turn()
             raise
+
+    def _coding(self, stated: str) -> str:
+        """Return the content coding of a body, empty if there is none. Raises Encoded for one that is not undone here."""
+        coding = stated.strip().lower()
+        if coding in ("", "identity"):
+            return ""
+        if not self._takes_compressed:
+            raise Encoded(
+                f"the Content-Encoding {short(stated)} is not supported; send the body as it is, without this header"
+            )
+        if coding not in CODINGS:
+            raise Encoded(f"the Content-Encoding {short(stated)} is not supported; use gzip, deflate or none")
+        return coding
 
 
 def codings(headers: Headers) -> list[bytes]:

@@ -54,7 +54,9 @@ class Front:
         """Wrap a router. Endpoints get `application` as `scope["app"]`. `access` is None without keys."""
         if root_path:
             router = WithRootPath(router, root_path)
-        self._cross_site = CrossSite(Shortcut(RequestId(router), application, registry.endpoints), cors_origins)
+        self._cross_site = CrossSite(
+            Shortcut(RequestId(router), application, registry.endpoints, registry.endpoint_of), cors_origins
+        )
         stack: ASGIApp = self._cross_site
         self._access = access
         if access is not None:

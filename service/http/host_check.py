@@ -20,7 +20,7 @@ PRIVATE = (".localhost", ".local", ".internal")
 HOST = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._~!$&'()*+,;=%-]*))(?::[0-9]*)?")
 # How many accepted Host values are cached.
 REMEMBERED = 1000
-HEALTH = "/health/"
+HEALTH = ("/health/", "/v2/health/")
 
 
 class UnknownHost(HttpError):

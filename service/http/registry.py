@@ -26,6 +26,7 @@ class Registration:
     `scope`: the scope that a key needs, or one of the above. `label`: the value of `operation` in the metrics. `endpoint`: an
     application that answers `methods` without the router, if there is one. `hot`: plain requests take the hot path.
     `direct`: makes a `Direct` for the headers and the query of plain requests, or None where those need the operation itself.
+    `without_router`: the endpoint is called without the router even if the path has parameters, which have no slashes.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Registration:
     endpoint: ASGIApp | None = None
     hot: bool = False
     direct: Callable[[Mapping[str, str], str], Direct | None] | None = None
+    without_router: bool = False
 
 
 class Registry:
@@ -48,6 +50,7 @@ class Registry:
         self._scopes: defaultdict[str, set[str]] = defaultdict(set)
         self._labels: defaultdict[str, set[str]] = defaultdict(set)
         self.endpoints: dict[tuple[str, str], ASGIApp] = {}  # by method and path; only paths without parameters
+        self._without_router: defaultdict[str, list[tuple[re.Pattern[str], Registration]]] = defaultdict(list)
         self.hot: dict[str, Registration] = {}  # by path: those whose plain requests take the hot path
         seen: dict[str, tuple[str, str]] = {}
         for one in registrations:
@@ -57,6 +60,8 @@ class Registry:
             self._labels[_first_word(one.path)].add(one.label)
             if "{" in one.path:
                 self._patterns[_first_word(one.path)].append((_pattern(one.path), one))
+                if one.without_router:
+                    self._without_router[_first_word(one.path)].append((_pattern(one.path, named=True), one))
                 continue
             self._exact[one.path] = one
             if one.hot:
@@ -72,6 +77,14 @@ class Registry:
                 if pattern.fullmatch(path):
                     return one
         return found
+
+    def endpoint_of(self, method: str, path: str) -> tuple[ASGIApp, dict[str, str]] | None:
+        """Return the endpoint of a path with parameters, and their values, if it is found without the router."""
+        if self._without_router:
+            for pattern, one in self._without_router.get(_first_word(path), ()):
+                if method in one.methods and one.endpoint is not None and (match := pattern.fullmatch(path)):
+                    return one.endpoint, match.groupdict()
+        return None
 
     def has_word_of(self, path: str) -> bool:
         """Return whether a registered path begins with the same word as this path."""
@@ -101,7 +114,10 @@ def _first_word(path: str) -> str:
     return path[1:].partition("/")[0]
 
 
-def _pattern(path: str) -> re.Pattern[str]:
+def _pattern(path: str, named: bool = False) -> re.Pattern[str]:
+    """Return the pattern of a path; with `named`, its groups have the names of its parameters, which are without slashes."""
+    if named:
+        return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))
     parts = re.split(r"(\{[^}]*\})", path)
     return re.compile(
         "".join(".+" if REST.fullmatch(p) else "[^/]+" if PARAMETER.fullmatch(p) else re.escape(p) for p in parts)

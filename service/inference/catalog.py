@@ -16,6 +16,7 @@ from typing import Any
 from models import kl_range
 from models.calibration import Calibration, StaleCalibration, read_calibration
 from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
+from models.diffusers_layout import ExtraMissing as MissingPackages
 from models.golden import Golden, StaleGolden, read_golden
 from models.metrics_file import METRICS, read_metrics
 from models.model_name import RULE, is_name
@@ -29,6 +30,10 @@ log = logging.getLogger(__name__)
 
 class CatalogError(Exception):
     """A model cannot be loaded; the message names it and the reason."""
+
+
+class ExtraMissing(CatalogError):
+    """A model needs packages that are not installed."""
 
 
 class UnknownModel(Exception):
@@ -117,11 +122,16 @@ class Catalog:
         logged, counted and left out, as long as one model is left.
         """
         self.directory = directory
-        reason = None
+        reason: CatalogError | None = None
         found = find(directory)
         for name in names or found:
             try:
                 self._put(name, await self._bring(name))
+            except ExtraMissing as error:
+                if names or (default_is_required and name == default):
+                    raise
+                log.warning("%s. The service starts without it", error)
+                reason = reason or error
             except CatalogError as error:
                 if names or (default_is_required and name == default):
                     raise
@@ -195,8 +205,13 @@ class Catalog:
             model = await start_model(name, checkpoint, self.device, usual, calibration, again, examples)
             if golden is not None:
                 await check_golden(model, golden, self.device.precision)
+                for lane in model.lanes.values():
+                    lane.sizes.clear()  # They count what callers ask for.
             result = "ok"
             return _Loaded(model, metrics, priors)
+        except MissingPackages as error:
+            result = "left out"
+            raise ExtraMissing(f"cannot load the model {name}: {error}") from error
         except (CheckpointError, RuntimeError, WrongAnswer) as error:
             raise CatalogError(f"cannot load the model {name}: {error}") from error
         finally:

@@ -18,6 +18,8 @@ class Inference:
 
     `background` and `invert` override the preprocessing of the model. `warnings` are about the items encoded last, and
     `stepping` is for sequences. `label` is what a conditional model is told: one value for all items, or one for each.
+    `any_size` allows pictures of another size than the model's, if its net takes them; their size is then `size`, (H, W),
+    and None stands for the model's own.
     """
 
     model: ServedModel
@@ -28,6 +30,13 @@ class Inference:
     warnings: Warnings = field(default_factory=Warnings)
     stepping: Stepping = GREEDY
     label: tuple[str, ...] | None = None
+    any_size: bool = False
+    size: tuple[int, int] | None = None
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the pictures of this work."""
+        return self.model.shape if self.size is None else (*self.size, self.model.shape[2])
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -1,4 +1,4 @@
-"""Warnings about pictures that were encoded although they cannot be right: blank, clipped, on another scale, unusual.
+"""Warnings about pictures that were encoded although they cannot be right: blank, clipped, cut, on another scale, unusual.
 
 Every encoded picture comes through here, so finding nothing takes about a microsecond. Knows nothing of HTTP.
 """

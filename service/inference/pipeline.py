@@ -60,10 +60,9 @@ class Pipeline:
         inference.warnings.clear()
         return inference.model.kind.encode(self, items, inference, originals)
 
-    async def decode(self, z: Floats, inference: Inference) -> Floats:
+    def decode(self, z: Floats, inference: Inference) -> Coroutine[Any, Any, Floats]:
         """Return what the decoder makes of latents (N, D), as the kind of the model has it. Raises BatcherError."""
-        with inference.model.kind.decoding(inference, len(z)) as decode:
-            return await decode(z)
+        return inference.model.kind.decode(self, z, inference)
 
     async def data(self, decoded: Floats, inference: Inference, seed: int | None = None) -> NDArray[Any]:
         """Return the data of what is decoded, (N, ...): those that are expected, or with a seed draws from p(x given z)."""

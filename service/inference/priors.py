@@ -15,6 +15,7 @@ import torch
 from models.checkpoint import Checkpoint
 from models.mixture import FittedPrior, GaussianMixture, StalePrior, read_prior
 from models.priors import PosteriorMixture
+from models.spatial_latents import SpatialLatents, spatial_latents
 from service.latents.mixture import Mixture
 
 log = logging.getLogger(__name__)
@@ -112,12 +113,21 @@ def priors_of(model: str, directory: Path, checkpoint: Checkpoint) -> Priors:
     else:
         missing[AGGREGATE] = "none was fitted (python -m models.evaluate PATH --fit-prior)"
     labels: dict[str, Mixture] = {}
+    spatial = spatial_latents(checkpoint.manifest.model)
+    if fitted is None and spatial is not None:
+        mixtures[AGGREGATE] = _stated(spatial, checkpoint.manifest.model.latent_dim)
     if fitted is not None:
         mixtures[AGGREGATE] = _arrays(fitted.mixture)
         labels = {label: _arrays(part) for label, part in fitted.by_label().items()}
     digests = {name: _digest(mixture, *(labels.values() if name == AGGREGATE else ())) for name, mixture in mixtures.items()}
     reason = "" if labels else why_no_labels(checkpoint, fitted)
     return Priors(model, VAMP if VAMP in mixtures else STANDARD, mixtures, missing, digests, labels, reason)
+
+
+def _stated(spatial: SpatialLatents, dim: int) -> Mixture:
+    """Return one Gaussian with the means and standard deviations that a configuration of diffusers states of its latents."""
+    means, deviations = (np.repeat(np.array(each, np.float64), dim // spatial.channels)[None] for each in spatial.usual)
+    return Mixture(np.ones(1), means, deviations)
 
 
 def why_no_labels(checkpoint: Checkpoint, fitted: FittedPrior | None) -> str:

@@ -20,7 +20,7 @@ from models.condition import Condition
 from models.kl_range import KlRange
 from service.engine.device import Device
 from service.engine.lane import Lane
-from service.inference.kinds import SERVED_KINDS
+from service.inference.kinds import served_kind
 from service.inference.kinds.served_kind import ServedKind
 from service.inference.picture_warnings import KlCheck
 from service.inference.regret_lane import RegretLane
@@ -72,6 +72,11 @@ class ServedModel:
         return self.manifest.model.kind == "picture"
 
     @cached_property
+    def is_direct(self) -> bool:
+        """Whether its pictures and latents have one size, so that plain requests are served directly."""
+        return self.is_pictures and self.kind.spatial is None
+
+    @cached_property
     def shape(self) -> tuple[int, int, int]:
         """(H, W, C) of the pictures that show items."""
         return self.kind.shape
@@ -79,7 +84,7 @@ class ServedModel:
     @property
     def lanes(self) -> Mapping[str, Lane]:
         """The lanes by the names that `/info` shows."""
-        made = self.kind.lanes
+        made = self.kind.all_lanes
         return made if self.regret.lane is None else {**made, "regret": self.regret.lane}
 
 
@@ -98,7 +103,7 @@ async def start_model(
     Its lanes end when nobody has the model any more: neither the catalog nor a request.
     """
     manifest = checkpoint.manifest
-    kind = await SERVED_KINDS[manifest.model.kind].start(name, checkpoint, device)
+    kind = await served_kind(manifest.model).start(name, checkpoint, device)
     check = None if kl_range is None else KlCheck(kl_range, manifest.model.latent_dim, calibration)
     regret = RegretLane(name, checkpoint.digest, read or (lambda: checkpoint), device)
     model = ServedModel(name, checkpoint.digest, manifest, kind, regret, check, calibration, examples)
@@ -106,7 +111,7 @@ async def start_model(
 
     def forget() -> None:  # It may run on any thread and under any lock, so the loop does the work.
         with suppress(RuntimeError):  # The loop may be closed.
-            loop.call_soon_threadsafe(device.forget, list(kind.lanes.values()))
+            loop.call_soon_threadsafe(kind.end, device)
             loop.call_soon_threadsafe(regret.end)
 
     weakref.finalize(model, forget).atexit = False

@@ -16,7 +16,7 @@ class Stepping:
 
     `seed`: that of the noise, which is keyed by (seed, item, step). `max_length`: None for that of the model. `begun`: steps
     that are given, rows (N, T, ...), for sequences that go on from a beginning. `items`: the numbers under which
-    the rows draw their noise, (N,); None: 0, 1, ...
+    the rows draw their noise, (N,); None: 0, 1, ... `seeds`: a seed for each row instead, (N,), each with the noise of item 0.
     """
 
     temperature: float = 0.0
@@ -24,6 +24,7 @@ class Stepping:
     max_length: int | None = None
     begun: NDArray[Any] | None = None
     items: NDArray[np.int64] | None = None
+    seeds: NDArray[np.int64] | None = None
 
 
 GREEDY = Stepping()

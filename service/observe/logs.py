@@ -14,7 +14,7 @@ import orjson
 from uvicorn.logging import DefaultFormatter
 
 from service.observe.access_log import ACCESS, Access
-from service.observe.printable import one_line
+from service.observe.printable import bounded, bounded_lines, one_line
 from service.observe.trace_context import TraceContext
 
 # What stands in a template for the values that differ from request to request. No field has this character.
@@ -34,12 +34,12 @@ class JsonFormatter(logging.Formatter):
             "time": _time(int(record.created * 1e3)),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": bounded(record.getMessage()),
         }
         known = record.__dict__
         line |= {name: known[name] for name in FIELDS if name in known}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = bounded_lines(self.formatException(record.exc_info))
         try:
             return orjson.dumps(line).decode()
         except TypeError:  # a lone surrogate from a file name, or a value that JSON has no type for
@@ -80,8 +80,12 @@ class TextFormatter(DefaultFormatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """Return the line with control characters escaped, so that a message can neither end it nor control the terminal."""
-        record.message = one_line(record.message)
+        record.message = one_line(bounded(record.message))
         return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return the traceback without what is too long in it."""
+        return bounded_lines(super().formatException(ei))
 
     def format_access(self, access: Access) -> str:
         """Return the line of a request and its end."""

@@ -110,11 +110,12 @@ class Metrics:
             batches = self._lanes[model.name, label_of(name)]
             batches.stats.append(lane.stats)
             lane.watch = _watch_encode(batches, drift) if label_of(name) == "encode" else batches.count
-        model.regret.tell_of = partial(self._watch_regret, model.name)
+        model.regret.tell_of = partial(self._watch_later, model.name, "regret")
+        model.kind.tell_of = partial(self._watch_later, model.name)
 
-    def _watch_regret(self, name: str, lane: Lane) -> None:
-        """Count the batches of regret, whose lane is made when it is first needed."""
-        batches = self._lanes[name, "regret"]
+    def _watch_later(self, model: str, name: str, lane: Lane) -> None:
+        """Count the batches of a lane that is made when it is first needed."""
+        batches = self._lanes[model, label_of(name)]
         batches.stats.append(lane.stats)
         lane.watch = batches.count
 

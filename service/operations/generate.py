@@ -1,12 +1,14 @@
 """Latents, given or drawn from a prior -> data. Knows nothing of HTTP."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from service.inference.inference import Inference
+from service.inference.kinds.served_kind import ServedKind
 from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.inference.told import Labels, beside, check_count, labels_of
@@ -15,6 +17,8 @@ from service.latents.mixture import Mixture
 
 # What the data of an answer are: the mean of the likelihood p(x given z), or a draw from it.
 DataKind = Literal["mean", "sample"]
+# Drawing the latent of one seed takes about as long as so many bytes of JSON.
+BYTES_PER_SEED = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,53 @@ async def sample(
     if labels is None or model.condition is None:
         return Samples(z, made, seed, prior)
     return Samples(z, made, seed, prior, tuple(model.condition.values[index] for index in labels))
+
+
+async def sample_each(
+    pipeline: Pipeline,
+    inference: Inference,
+    numbers: Sequence[int],
+    temperature: float = 1.0,
+    prior: str | None = None,
+    label: str | None = None,
+    data: DataKind = "mean",
+) -> Samples:
+    """Return one draw for each of some seeds: what `sample` returns for n = 1 and that seed. `Samples.seed` is the first one.
+
+    A conditional model is told one label for all, or one for each. Raises what `sample` raises.
+    """
+    model, count = inference.model, len(numbers)
+    prior, mixture = pipeline.catalog.priors[model.name].choose(prior, label)
+    labels = _labels_each(inference, numbers)
+    if inference.stepping.temperature:
+        inference.stepping = replace(inference.stepping, seeds=np.array(numbers, np.int64))
+    with model.kind.decoding(inference, count) as decode:
+        draw = partial(_draw_each, numbers, model.latent_dim, temperature, mixture)
+        z = await pipeline.offload(BYTES_PER_SEED * count, draw)
+        made = await decode(z if labels is None else beside(z, labels))
+    if data == "sample":
+        made = await pipeline.offload(16 * made.size, partial(_draw_data, model.kind, made, numbers))
+    else:
+        made = await pipeline.data(made, inference)
+    if labels is None or model.condition is None:
+        return Samples(z, made, numbers[0], prior)
+    return Samples(z, made, numbers[0], prior, tuple(model.condition.values[index] for index in labels))
+
+
+def _labels_each(inference: Inference, numbers: Sequence[int]) -> Labels | None:
+    """Return the labels of one sample for each seed, as `_labels` does."""
+    if inference.model.condition is not None and inference.label is None:
+        return np.array([_labels(inference, seed, 1) for seed in numbers], np.int64)[:, 0]
+    return _labels(inference, 0, len(numbers))
+
+
+def _draw_data(kind: ServedKind, decoded: Floats, numbers: Sequence[int]) -> Floats:
+    """Return data drawn from p(x given z), each with the noise of its own seed."""
+    return np.concatenate([kind.draw(decoded[i : i + 1], seed) for i, seed in enumerate(numbers)])
+
+
+def _draw_each(numbers: Sequence[int], dim: int, temperature: float, mixture: Mixture | None) -> Floats:
+    return np.concatenate([_draw(seed, 1, dim, temperature, mixture) for seed in numbers])
 
 
 def _labels(inference: Inference, seed: int, n: int) -> Labels | None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from service.engine.errors import TooLarge
 from service.inference.inference import Inference
 from service.inference.pipeline import Pipeline
@@ -61,3 +63,21 @@ async def interpolate(
     walk = partial(paths.grid_between if corners else paths.path_through, mu, steps, method)
     z = await pipeline.offload(BYTES_PER_FRAME * count, walk)
     return Frames(z, await decode(pipeline, inference, z))
+
+
+async def interpolate_each(
+    pipeline: Pipeline, inference: Inference, points: Floats, steps: int, method: str = "linear"
+) -> Frames:
+    """Return `steps` frames of each of N paths through K latents, (N, K, D): those of the first path come first.
+
+    A conditional model is told one label for all paths, or one for each. Raises TooLarge, BatcherError.
+    """
+    count = len(points) * steps
+    if count > pipeline.max_items:
+        raise TooLarge(count, pipeline.max_items)
+    z = await pipeline.offload(BYTES_PER_FRAME * count, partial(_walks, points, steps, method))
+    return Frames(z, await decode(pipeline, inference, z))
+
+
+def _walks(points: Floats, steps: int, method: str) -> Floats:
+    return np.concatenate([paths.path_through(each, steps, method) for each in points])

@@ -6,7 +6,7 @@ Ids are relative to the path, so that the same folder has the same ids wherever 
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from models.readers.array_files import IDX_IMAGES
 from models.readers.arrays import array_lines, open_pictures
 from models.readers.download import DataError
 from models.readers.formats import SUFFIXES
+from models.readers.found import Unread
 from models.readers.layout import LOOSE, arrange, class_lines
 from models.readers.left_out import counted, listed, plural
 from models.readers.path_names import expanded, shown
 from models.readers.scan import scan
 from models.readers.survey import header_lines, survey
 from service.operations.parquet_pictures import PARQUET, ParquetColumns, ParquetRows, open_parquet, parquet_files
-from service.store.names import MAX_ID, is_item_id
+from service.store.names import MAX_ID, id_fault
 
 # Files of one batch have at most so many bytes, unless a single one has more.
 BATCH_BYTES = 64 << 20
@@ -34,6 +35,10 @@ SURVEYED = 5000
 
 class LoadError(Exception):
     """A path holds no pictures, or holds pictures that cannot be loaded."""
+
+
+class Interrupted(LoadError):
+    """A load ended for a reason that does not lie in what is loaded, so that the same load can go on later."""
 
 
 @dataclass(slots=True)
@@ -67,6 +72,9 @@ class Source:
     summary: list[str]
     batches: Callable[[int], Iterator[PictureBatch]]
     places: list[Path] | None = None  # the path of each picture, if they do not lie below `path`
+    names: Sequence[Path] | None = None  # the name of each picture, if they are files: ids are made of them
+    column: str | None = None  # the column of a Parquet file that has the pictures
+    unread: list[Unread] = field(default_factory=list)  # what was left out while it was looked at, beside `ids`
 
     def place(self, i: int) -> Path:
         """Return the path that the user gave for a picture."""
@@ -142,17 +150,24 @@ def _folder_name(path: Path) -> str:
 
 def check_ids(sources: Sequence[Source], prefix: bool = False, of: str = "picture") -> None:
     """Raise LoadError if two pictures, or whatever `of` says, have the same id, because only one of them would be stored."""
-    seen: dict[str, Path] = {}
-    same: list[tuple[str, Path, Path]] = []
+    seen: dict[str, tuple[Source, int]] = {}
+    same: list[tuple[str, tuple[Source, int], tuple[Source, int]]] = []
     for source in sources:
         for i, id in enumerate(source.ids):
-            place = source.place(i)
             if id in seen:
-                same.append((id, seen[id], place))
-            seen.setdefault(id, place)
+                same.append((id, seen[id], (source, i)))
+            seen.setdefault(id, (source, i))
     if not same:
         return
-    id, one, other = same[0]
+    id, first, second = same[0]
+    one, other = (source.place(i) for source, i in (first, second))
+    files = [str(source.names[i]) for source, i in (first, second) if source.names is not None]
+    if len(set(files)) == 2 and any(shown(name) != name for name in files):
+        raise LoadError(
+            f"{shown(one.parent if one != other else one)}: the {of}s with the names {files[0]!r} and {files[1]!r} (as Python "
+            f"writes them) would both have the id {id!r}, since an id has neither control characters nor bytes that are not "
+            "UTF-8; rename one of them; nothing was stored"
+        )
     if one == other:
         raise LoadError(f"{shown(one)}: two of its {of}s have the id {id!r}; rename one of them; nothing was stored")
     advice = "" if prefix else "add --prefix, which puts the name of the folder before each id, or "
@@ -193,7 +208,7 @@ def _surveyed(files: Sequence[Path], spec: Preprocessing) -> list[str]:
 
 
 def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[dict[str, Any]], summary: list[str]) -> Source:
-    ids = [_shortened(shown(name.as_posix())) for name in relative]
+    ids = [shortened(shown(name.as_posix())) for name in relative]
 
     def batches(size: int) -> Iterator[PictureBatch]:
         first, total = 0, 0
@@ -205,23 +220,21 @@ def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[d
             total += own
         yield PictureBatch(ids[first:], metadata[first:], files[first:])
 
-    return Source(path, ids, summary, batches)
+    return Source(path, ids, summary, batches, names=relative)
 
 
 def _parquet(path: Path, stem: str, columns: ParquetColumns) -> Source:
     found = open_parquet(path, columns)
-    ids = found.ids or [_shortened(f"{stem}/{i:06d}") for i in range(found.count)]
-    if wrong := next((id for id in ids if not is_item_id(id) or {".", ".."} & set(id.split("/"))), None):
-        raise LoadError(
-            f"{shown(path)}: {shown(wrong[:80])!r} cannot be an id: use up to {MAX_ID} characters, no control "
-            "characters, and neither '.' nor '..' between slashes"
-        )
+    ids = found.ids or [shortened(f"{stem}/{i:06d}") for i in range(found.count)]
+    for row, id in enumerate(ids):
+        if fault := id_fault(id):
+            raise LoadError(f"{shown(path)}: row {row}: '{shown(id[:80])}' cannot be an id: {fault}; nothing was stored")
 
     def batches(size: int) -> Iterator[PictureBatch]:
         for numbers, rows, metadata in found.parts(size):
             yield PictureBatch(ids[numbers.start : numbers.stop], metadata, rows)
 
-    return Source(path, ids, [found.line], batches)
+    return Source(path, ids, [found.line], batches, column=found.picture)
 
 
 def _arrays(path: Path, spec: Preprocessing) -> Source:
@@ -263,13 +276,13 @@ def _named(source: Source, ids: list[str]) -> Source:
 
     def batches(size: int) -> Iterator[PictureBatch]:
         for batch in source.batches(size):
-            batch.ids = [_shortened(names[id]) for id in batch.ids]
+            batch.ids = [shortened(names[id]) for id in batch.ids]
             yield batch
 
-    return Source(source.path, [_shortened(id) for id in ids], source.summary, batches)
+    return replace(source, ids=[shortened(id) for id in ids], batches=batches)
 
 
-def _shortened(id: str) -> str:
+def shortened(id: str) -> str:
     """Return a path as an id. One that is too long is cut, and gets a digest so that it stays unique."""
     if len(id) <= MAX_ID:
         return id

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 PARQUET = ".parquet"
+SHORT = "memory may be short: free some, or allow more if it is limited (ulimit -v)"
 BYTES = "bytes"  # the field of a structure that has the file
 
 
@@ -113,8 +114,15 @@ def open_parquet(path: Path, wanted: ParquetColumns) -> ParquetFile:
     for name in (*([] if beside.id is None else [beside.id]), *(() if beside.metadata == (ALL,) else beside.metadata)):
         if name not in types:
             raise DataError(f"{shown(path)}: there is no column {name!r}; the columns are {listed(list(types), most=20)}")
-    if beside.metadata == (ALL,):
+    is_all = beside.metadata == (ALL,)
+    if is_all:
         beside = Beside(beside.id, tuple(name for name in types if name not in (picture, beside.id)))
+    if wrong := [f"{name} ({types[name]})" for name in beside.metadata if not _is_metadata(types[name])]:
+        advice = "name the others instead of '*'" if is_all else "leave them out"
+        raise DataError(
+            f"{shown(path)}: metadata are texts, numbers, true and false, which these columns do not have: "
+            f"{listed(wrong, most=20)}; {advice} in --metadata-columns"
+        )
     groups = tuple(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))
     ids = None if beside.id is None else [_id(path, i, one) for i, one in enumerate(_column(path, file, beside.id))]
     return ParquetFile(path, picture, file.metadata.num_rows, groups, beside, ids)
@@ -142,7 +150,23 @@ def _has_files(type: Any) -> bool:
 
     if kinds.is_struct(type):
         return type.get_field_index(BYTES) >= 0 and _has_files(type.field(BYTES).type)
-    return bool(kinds.is_binary(type) or kinds.is_large_binary(type))
+    type = _plain(type)
+    return bool(kinds.is_binary(type) or kinds.is_large_binary(type) or kinds.is_binary_view(type))
+
+
+def _is_metadata(type: Any) -> bool:
+    import pyarrow.types as kinds
+
+    type = _plain(type)
+    tests = (kinds.is_string, kinds.is_large_string, kinds.is_string_view, kinds.is_boolean, kinds.is_integer)
+    return kinds.is_floating(type) or kinds.is_null(type) or any(test(type) for test in tests)
+
+
+def _plain(type: Any) -> Any:
+    """Return the type of the values of a column, which may be encoded with a dictionary."""
+    import pyarrow.types as kinds
+
+    return type.value_type if kinds.is_dictionary(type) else type
 
 
 def _id(path: Path, row: int, value: Any) -> str:
@@ -155,14 +179,8 @@ def _metadata(file: ParquetFile, group: int, count: int) -> list[dict[str, Any]]
     found: list[dict[str, Any]] = [{} for _ in range(count)]
     for name in file.beside.metadata:
         for i, value in enumerate(_read(file.path, name, group).to_pylist()):
-            if value is None:
-                continue
-            if not isinstance(value, (str, int, float)):
-                raise DataError(
-                    f"{shown(file.path)}: the column {name!r} has values of the type {type(value).__name__}, but metadata "
-                    "are texts, numbers, true and false; leave it out of --metadata-columns"
-                )
-            found[i][name] = value
+            if value is not None:
+                found[i][name] = value
     return found
 
 
@@ -199,9 +217,9 @@ def _read(path: Path, column: str, group: int) -> "pa.ChunkedArray":
     try:
         return _opened(path).read_row_group(group, columns=[column]).column(0)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{shown(path)}: row group {group} cannot be read: {error}; the file is corrupt or has changed"
-        ) from None
+        corrupt = isinstance(error, pa.ArrowInvalid | OSError) and "Resource temporarily unavailable" not in str(error)
+        advice = "the file is corrupt or has changed" if corrupt else SHORT
+        raise DataError(f"{shown(path)}: row group {group} cannot be read: {error}; {advice}") from None
 
 
 @lru_cache(maxsize=4)
@@ -210,10 +228,12 @@ def _opened(path: Path) -> "pq.ParquetFile":
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError:
+    except ModuleNotFoundError:
         raise DataError(
             f"{shown(path)}: reading Parquet needs the extra parquet: pip install 'vae-service[parquet]'"
         ) from None
+    except ImportError as error:
+        raise DataError(f"{shown(path)}: pyarrow cannot be loaded: {error}; {SHORT}") from None
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:

@@ -10,13 +10,15 @@ from service.formats.raw_items import RawItems
 from service.inference.inference import Inference
 from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
+from service.operations import shaped
 from service.operations.item_labels import stored_labels
 from service.operations.items import Entries, encode_data
+from service.operations.shaped import ShapedPoints
 from service.operations.store_access import StoreAccess
 from service.store.interface import Collection, UnknownItem
 
-# N points as a request has them: entries of any kind, or pictures alone.
-Points = Entries | RawItems
+# N points as a request has them: entries of any kind, pictures alone, or pictures and latents of any size.
+Points = Entries | RawItems | ShapedPoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,9 @@ async def locate(
     their labels become those of `inference`. Errors and warnings have the index of their
     point. Raises BadInput, UnknownItem, ModelMismatch, StoreError, BatcherError.
     """
+    if isinstance(points, ShapedPoints):
+        mu = await shaped.locate(pipeline, inference, points)
+        return Located(mu, np.zeros_like(mu), np.zeros(len(mu), np.bool_))
     if isinstance(points, RawItems):
         rows = await pipeline.encode(points, inference)
         return Located(rows[:, 0], rows[:, 1], np.ones(len(rows), np.bool_))

@@ -43,7 +43,8 @@ async def reconstruct(
     if mode == "sample":
         _, z = draw_from_posterior(z, rows[:, 1], seed)
     made = await pipeline.decode(z, inference)
-    tell = partial(pipeline.tell_of_reconstructions, inference.model, made, originals)
-    await pipeline.offload(made.nbytes, tell)
+    if inference.size is None:  # Sums over pixels of other sizes cannot be compared with these.
+        tell = partial(pipeline.tell_of_reconstructions, inference.model, made, originals)
+        await pipeline.offload(made.nbytes, tell)
     shown = await pipeline.data(made, inference, seed if data == "sample" else None)
     return Reconstructions(originals, shown, seed if "sample" in (mode, data) else None)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from models.readers.download import DataError
+from models.readers.found import Unread, numbered
 from models.readers.path_names import shown
 from service.inference.kinds.served_kind import ServedKind
-from service.operations.load_sources import LoadError, PictureBatch, Source, check_ids
+from service.operations.load_sources import LoadError, PictureBatch, Source, check_ids, shortened
 from service.store.names import MAX_ID, is_item_id
 
 # Ids of the rows of a file, None if it has none, and their metadata.
@@ -19,7 +20,7 @@ Named = tuple[list[str] | None, list[Any]]
 def row_sources(paths: Sequence[Path], kind: ServedKind, named: Callable[[Path], Named] | None = None) -> list[Source]:
     """Read all paths. `named` reads ids and metadata that a file has. Raises LoadError.
 
-    Without ids of its own, the id of an item is the name of its file and its number there.
+    Without ids of its own, the id of an item is the name of its file or folder, and its number or its path there.
     """
     stems = [shown(path.stem) for path in paths]
     if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
@@ -35,7 +36,9 @@ def _source(path: Path, stem: str, kind: ServedKind, named: Callable[[Path], Nam
         found = kind.read(path)
     except (DataError, OSError, ValueError) as error:
         raise LoadError(str(error)) from None
-    ids = [f"{stem}/{i:06d}" for i in range(len(found.x))]
+    names = map(numbered, range(len(found.x))) if found.names is None else found.names
+    ids = [shortened(f"{stem}/{name}") for name in names]
+    unread = [Unread(shortened(f"{stem}/{name}"), f"{shown(path)}, {place}", why) for name, place, why in found.unread]
     metadata: list[dict[str, Any]] = [{} if split is None else {"split": split} for split in found.splits or [None] * len(ids)]
     for own, label in zip(metadata, found.labels if found.labels is not None else (), strict=False):
         own["label"] = found.classes[label] if found.classes else int(label)
@@ -57,4 +60,4 @@ def _source(path: Path, stem: str, kind: ServedKind, named: Callable[[Path], Nam
             part = slice(first, first + size)
             yield PictureBatch(ids[part], metadata[part], np.ascontiguousarray(found.x[part]))
 
-    return Source(path, ids, found.summary, batches)
+    return Source(path, ids, found.summary, batches, unread=unread)

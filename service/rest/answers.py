@@ -25,18 +25,15 @@ from service.rest.negotiation import MEDIA_TYPES, Format
 from service.rest.schemas import DecodeParameters, InterpolateParameters
 from service.store.filters import Unknown
 from service.store.interface import Collection
+from service.timings import SERVER_TIMING
 
 # So many numbers are written as JSON before other requests get a turn; this takes a third of a millisecond.
 NUMBERS_A_TURN = 10_000
 
 
-# The header Server-Timing: milliseconds that the rows of a request waited, and that they took.
-SERVER_TIMING = "queue;dur=%.3f, compute;dur=%.3f"
-
-
 def timing_of(inference: Inference) -> str:
     """Return the header Server-Timing: how long the rows of a request waited, and how long they took."""
-    return SERVER_TIMING % (inference.timings.queue * 1e3, inference.timings.compute * 1e3)
+    return inference.timings.header
 
 
 @lru_cache(maxsize=1000)

@@ -81,7 +81,11 @@ class Latents(BaseModel):
 
     model_config = one_of("z", "mu")
 
-    z: list[list[Number]] = Field([], min_length=1, description="Rows of latent_dim numbers each.")
+    z: list[list[Number]] = Field(
+        [],
+        min_length=1,
+        description="Rows of latent_dim numbers each. A model whose latents have a shape also takes lists of that depth.",
+    )
     mu: list[list[Number]] = Field([], min_length=1, description="The same as z, under the name that /encode gives it.")
 
 
@@ -106,7 +110,7 @@ class WarningInfo(BaseModel):
 
     item: int = Field(description="The index of the picture or the query, counted from 0.")
     code: str = Field(
-        description="One of blank, clipped, low_range, no_room, nothing_added, out_of_range, unusual; in a search also "
+        description="One of blank, clipped, cut, low_range, no_room, nothing_added, out_of_range, unusual; in a search also "
         "no_sigma."
     )
     detail: str = Field(description="The message says what was found, and what to try.")
@@ -123,6 +127,9 @@ class Posterior(BaseModel):
     model: str
     mu: list[list[float]] = Field(description="The mean of each latent dimension: the embedding of the picture.")
     sigma: list[list[float]] = Field(description="The standard deviation of each latent dimension.")
+    latent_shape: list[int] | None = Field(
+        None, description="The shape of a latent, (C, h, w), which is flat here; only of models whose latents have one."
+    )
     logvar: list[list[float]] | None = Field(None, description="The logarithm of sigma².")
     kl: list[float] | None = Field(None, description="KL(q(z given x) || N(0, I)) in nats.")
     kl_per_dim: list[list[float]] | None = Field(None, description="The share of each latent dimension in kl.")

@@ -38,7 +38,7 @@ class DirectDecode:
         """Return the latents of a body, float32 (N, D)."""
         try:
             model = service.pipeline.catalog.get(self._parameters.model)
-            if not model.is_pictures or model.condition is not None:
+            if not model.is_direct or model.condition is not None:
                 return None
             if body.startswith(NPY_MAGIC):
                 z = latent_rows(npy_array(body), model.latent_dim)

@@ -43,7 +43,7 @@ class DirectEncode:
             model = service.pipeline.catalog.get(self._name)
         except UnknownModel:
             return None
-        if not model.is_pictures:
+        if not model.is_direct:
             return None
         spec = model.manifest.preprocessing
         if model.condition or spec.invert != "no" or spec.height * spec.width > service.pipeline.max_pixels:

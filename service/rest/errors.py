@@ -15,6 +15,7 @@ from service.engine.errors import Closed, DeadlineExceeded, DeviceLost, DeviceSt
 from service.formats.decoder_processes.fork_server import DecoderUnavailable
 from service.formats.errors import BadInput, TooBig, TooCostly, Undecodable, Unsupported, Unusable
 from service.formats.forms import TooManyParts
+from service.formats.json_size import TooManyValues
 from service.http.problems import HttpError, Problem, problem
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchLabel, NoSuchPrior
@@ -30,7 +31,6 @@ from service.operations.items import LISTED_IDS
 from service.operations.manifold import NoSuchDimension
 from service.operations.score import NoCalibration, NoSuchScore
 from service.operations.traverse import NoKl
-from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (

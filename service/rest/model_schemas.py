@@ -54,6 +54,9 @@ class ModelInfo(BaseModel):
     default: bool
     digest: str
     latent_dim: int
+    latent_shape: list[int] = Field(
+        description="The shape of a latent. With more than one number, (C, h, w), pictures and latents may have other sizes."
+    )
     kind: str = Field(description="What the model is about: picture, table, strokes or text.")
     takes: dict[str, Any] = Field(description="The keys of data in JSON, formats of answers, and what fits, such as columns.")
     shape: list[int] = Field(description="Height, width and channels of pictures; the shape of a row of other kinds.")

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.allowed_values import allowed
 from service.json_types import json_type
 from service.observe.printable import short
-from service.rest.schemas import NoParameters
+from service.rest.schemas import DecodeParameters, NoParameters
 
 P = TypeVar("P", bound=NoParameters)
 
@@ -30,6 +30,8 @@ COUNT = TypeAdapter(int)
 TWO_DIMS = re.compile(" *([0-9]{1,6}) *, *([0-9]{1,6}) *")
 # The types of errors of which the value found is a number.
 NUMBERS = ("greater_than_equal", "greater_than", "less_than_equal", "finite_number")
+# Numbers that are names: 7.0 in the query is a text, too, and not the label 7.
+AS_SENT = ("label",)
 # (Parameter, word that it does not take) -> what to do instead.
 HINTS = {("include", "picture"): "; for the original: GET /collections/{name}/items/{id}/picture"}
 
@@ -127,7 +129,8 @@ def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[
         from_strings = kind.model_validate_strings(dict(fields) | strings)
         if not values:
             return from_strings
-        from_values = kind.model_validate({name: _whole(value) for name, value in values.items()}, strict=True)
+        whole = {name: value if name in AS_SENT else _whole(value) for name, value in values.items()}
+        from_values = kind.model_validate(whole, strict=True)
         update = {name: getattr(from_values, name) for name in from_values.model_fields_set - strings.keys()}
         return from_strings.model_copy(update=update)
     except ValidationError as error:
@@ -163,6 +166,8 @@ def _explain(error: ValidationError, kind: type[NoParameters]) -> str:
     found = first["input"]
     if values := allowed(first):
         hint = HINTS.get((name, found if isinstance(found, str) else ""), "")
+        if name == "format" and issubclass(kind, DecodeParameters):
+            hint = "; formats in takes of /models says which of these a model answers"
         return f"{name} must be {values}, not {_shown(found, first['type'])}{hint}"
     message = first["msg"].removeprefix("Value error, ").partition(", unable to ")[0]  # The rest is about pydantic.
     between = " " if message.startswith("must ") else ": "

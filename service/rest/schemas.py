@@ -155,6 +155,11 @@ class EncodeParameters(PictureParameters):
         Field(description="Additional fields, separated by commas: logvar, kl, kl_per_dim, and z, a draw from the posterior."),
     ] = frozenset()
     seed: Seed | None = None
+    shaped: bool = Field(
+        False,
+        description="Only of models whose latent_shape has several numbers, (C, h, w), and for npy: true gives an array of "
+        "the shape (2, N, C, h, w). JSON has flat latents, and latent_shape beside them.",
+    )
 
 
 class DecodeParameters(LabelParameters):

@@ -19,6 +19,19 @@ def is_item_id(id: object) -> TypeGuard[str]:
     return isinstance(id, str) and 0 < len(id) <= MAX_ID and not CONTROL.search(id)
 
 
+def id_fault(id: str) -> str:
+    """Return why an item of a file cannot have this id: like `is_item_id`, and it is also a path. "" if it can."""
+    if not id:
+        return "it is empty"
+    if len(id) > MAX_ID:
+        return f"it has {len(id):,} characters, at most {MAX_ID} are allowed"
+    if found := CONTROL.search(id):
+        return f"it has the control character {found[0]!r}"
+    if odd := [part for part in id.split("/") if part in (".", "..")]:
+        return f"it has {odd[0]!r} between slashes"
+    return ""
+
+
 def is_collection_name(name: str) -> bool:
     """Return whether a collection can have this name, be it one that callers make or one of training latents."""
     return NAME.fullmatch(name.removeprefix(TRAINING_PREFIX)) is not None

@@ -14,6 +14,7 @@ import torch
 import models
 from models.checkpoint import CONFIG, WEIGHTS, CheckpointError, Manifest, load, read, record_metric, save
 from models.files.atomic_file import write_atomically
+from models.files.tensor_file import read_header
 from models.metric_choice import MetricChoice
 from models.preprocess import Preprocessing
 from models.vae import VAE, VAEConfig
@@ -175,3 +176,12 @@ class TestAtomicSave:
             write_atomically(path, b"new")
             assert reader.read() == b"old"
         assert path.read_bytes() == b"new"
+
+
+def test_other_programs_are_told_that_the_tensors_are_torchs(tmp_path: Path) -> None:
+    """As transformers and others ask for; checkpoints that were written without it are read as before."""
+    save(tmp_path, VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [4]})))
+    assert read_header(tmp_path / WEIGHTS).metadata["format"] == "pt"
+    shipped = Path(models.__file__).parent / "weights" / "mnist"
+    assert "format" not in read_header(shipped / WEIGHTS).metadata
+    assert read(shipped).digest.startswith("03cc399dd19c")

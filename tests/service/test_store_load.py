@@ -13,7 +13,7 @@ import pytest
 from models.checkpoint import read, record_metric
 from models.metric_choice import MetricChoice
 from service.formats import png
-from service.store.interface import DiskFull, Items, Upserted
+from service.store.interface import DiskFull, IfExists, Items, Upserted
 from service.store.sqlite.store import SqliteStore
 from service.store_command import main
 
@@ -258,11 +258,11 @@ def test_a_load_that_fails_says_how_far_it_came(
     monkeypatch.setattr("service.load_command.BATCH", 2)
     upsert, calls = SqliteStore.upsert, list[Items]()
 
-    async def fails_later(store: SqliteStore, name: str, digest: str, items: Items) -> Upserted:
+    async def fails_later(store: SqliteStore, name: str, digest: str, items: Items, if_exists: IfExists) -> Upserted:
         calls.append(items)
         if len(calls) == 3:
             raise DiskFull("nothing was changed: no room")
-        return await upsert(store, name, digest, items)
+        return await upsert(store, name, digest, items, if_exists)
 
     folder = write_pictures(setting / "pictures", 8)
     with monkeypatch.context() as broken:
@@ -281,3 +281,24 @@ def test_each_setting_that_is_wrong_is_a_line(
     assert main(["backup", str(setting / "out")]) == 1
     [said] = capsys.readouterr().err.splitlines()
     assert said.startswith("error: VAE_PORT must be ")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow"), "this needs the package pyarrow: pip install"),
+        (ImportError("libarrow.so: failed to map segment", name="pyarrow.lib"), "pyarrow.lib cannot be loaded: libarrow.so:"),
+        (MemoryError(), "the memory is full: free some, or allow more if it is limited (ulimit -v)"),
+    ],
+)
+def test_a_package_that_cannot_be_loaded_is_a_line(
+    setting: Path, error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("service.load_command.work_of", broken)
+    assert load(write_pictures(setting / "pictures", 1)) == 1
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("error: ")
+    assert reason in said

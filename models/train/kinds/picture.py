@@ -21,7 +21,9 @@ from models.readers.path_names import expanded
 from models.readers.ranges import RANGE_FLAG
 from models.readers.read_options import ReadOptions
 from models.readers.values import ValueOptions
+from models.spatial_latents import ARCH as AUTOENCODER_KL
 from models.train.flag_types import range_of, share, size, whole
+from models.train.kinds.autoencoder_kl import autoencoder_options
 from models.train.kinds.picture_choices import START, choose_likelihood, choose_net, mean_values
 from models.train.kinds.training import DENSE, Training, recorded_training
 from models.train.training_error import TrainingError
@@ -107,6 +109,9 @@ class PictureTraining(Training):
         args.binarize = args.binarize or ("dynamic" if drawn else "none")
         if args.arch in DENSE:
             return super().net_options(args, rows, spec)
+        if args.arch == AUTOENCODER_KL:
+            channels, height, width = rows.shape[1:]
+            return autoencoder_options(args, (channels, height, width))
         args.activation = args.activation or "silu"
         if args.hidden and len(args.hidden) > 1:
             raise TrainingError(f"--arch {args.arch} takes one --hidden width, not {len(args.hidden)}")
@@ -116,6 +121,16 @@ class PictureTraining(Training):
         hidden = args.hidden or {"conv": [192], "residual": [256]}[args.arch]
         options = {"hidden": hidden[0], "channels": args.conv_channels or default_channels((channels, height, width))}
         return {**options, **({"blocks": args.blocks} if args.arch == "residual" else {}), "activation": args.activation}
+
+    def likelihood_options(self, args: argparse.Namespace, rows: Tensor, spec: Any) -> dict[str, Any]:
+        found = super().likelihood_options(args, rows, spec)
+        if args.arch != AUTOENCODER_KL:
+            return found
+        if args.likelihood != "gaussian":
+            raise TrainingError(
+                f"--arch {args.arch} gives means of pixels, so its --likelihood is gaussian, not {args.likelihood}"
+            )
+        return {**found, "link": "identity"}  # as diffusers reads the net
 
     def place(self, vae: VAE) -> None:
         vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
@@ -128,6 +143,9 @@ class PictureTraining(Training):
         """Convert bytes to x in [0, 1]. With --binarize dynamic, draw each pixel as 0 or 1 with its grey as probability."""
         x = self.kind.to_x(rows)
         return torch.bernoulli(x, generator=noise) if args.binarize == "dynamic" else x
+
+    def prepares_together(self, args: argparse.Namespace) -> bool:
+        return bool(args.binarize == "dynamic")
 
     def init_flags(self, manifest: Manifest) -> dict[str, Any]:
         spec = manifest.preprocessing

@@ -111,6 +111,10 @@ class Training(ABC):
         """Return the x of a batch of rows, as the loss takes it."""
         return self.kind.to_x(self.kind.cut(rows))
 
+    def prepares_together(self, args: argparse.Namespace) -> bool:
+        """Return whether `prepare` needs all rows of a batch: it draws noise for them, or cuts them to the longest one."""
+        return True
+
     def init_flags(self, manifest: Manifest) -> dict[str, Any]:
         """Return the flags of --init-from's checkpoint by which data of the user are prepared as its data were."""
         return {}

@@ -4,11 +4,8 @@ The function is exported when it is loaded, and its answers are compared with to
 requests.
 """
 
-import io
 import math
-import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib.metadata import version
@@ -18,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
+from models.onnx_graph import is_installed, onnx_bytes, onnx_runtime
 from service.engine.programs.torch_program import Function, Rows, stage
 
 # Largest allowed difference from torch's answers, relative and absolute.
@@ -34,11 +31,6 @@ TIMED_RUNS = 5
 
 class OnnxUnusable(Exception):
     """ONNX Runtime is not installed, cannot compute the function, or gives other answers than torch."""
-
-
-def is_installed() -> bool:
-    """Return whether the optional packages of the extra `onnx` are installed."""
-    return find_spec("onnxruntime") is not None and find_spec("onnx") is not None
 
 
 def installed_version() -> str:
@@ -94,7 +86,7 @@ def start_sessions(
     if not is_installed():
         raise OnnxUnusable("ONNX Runtime is not installed; install it with: pip install 'vae-service[onnx]'")
     try:
-        model = _export(function, examples[:COMPARED_ROWS])
+        model = onnx_bytes(function, {"rows": torch.from_numpy(examples[:COMPARED_ROWS])}, ["answers"])
         session = _open(model, threads)
         answers = _run(session, examples[:COMPARED_ROWS])
     except Exception as error:  # exporter and runtime raise many unrelated types
@@ -116,11 +108,7 @@ def start_sessions(
 
 def _open(model: bytes, threads: int, spinning: bool = False) -> Any:
     """Open a session. `spinning`: its threads busy-wait for each other during a batch, when nobody else needs their cores."""
-    # From version 1.29 on, ONNX Runtime writes an identifier into the home directory and reports processes and models to its
-    # maker, unless this variable is set before the first import.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
+    onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -166,31 +154,3 @@ def _share_memory() -> None:
 
     memory = OrtMemoryInfo("Cpu", OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, OrtMemType.DEFAULT)
     create_and_register_allocator(memory, OrtArenaCfg({"arena_extend_strategy": 1}))  # grow by what is needed, not double
-
-
-class _Module(nn.Module):
-    """A function wrapped as a module, which the exporter needs."""
-
-    def __init__(self, function: Function) -> None:
-        super().__init__()
-        self._function = function
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Call the function."""
-        return self._function(rows)
-
-
-def _export(function: Function, examples: Rows) -> bytes:
-    file = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracing exporter is deprecated, but the new one takes ten times as long
-        torch.onnx.export(
-            _Module(function),
-            (torch.from_numpy(examples),),
-            file,  # type: ignore[arg-type]
-            input_names=["rows"],
-            output_names=["answers"],
-            dynamic_axes={"rows": {0: "batch"}, "answers": {0: "batch"}},
-            dynamo=False,
-        )
-    return file.getvalue()

@@ -29,11 +29,12 @@ from service.formats.inline_decoding import webp_size
 # A request: length of the description (JSON), length of the file, memory for opening it, memory for decoding it, seconds.
 REQUEST = struct.Struct(">IQQQd")
 # An answer: its kind, and the length of its content. NEED has the number of bytes that decoding would take. PIXELS has the
-# number of pixels of the file (8 bytes), the pixels for the model, and notes about them as JSON, if there are any. FAILED has
-# an error as JSON. SPENT, without content, means that the granted memory was not enough.
+# number of pixels of the file (8 bytes), with the fit "own" the height and the width, then the pixels for the model, and notes
+# about them as JSON, if there are any. FAILED has an error as JSON. SPENT, without content, means that the granted memory was
+# not enough.
 ANSWER = struct.Struct(">cQ")
 NEED, PIXELS, FAILED, SPENT = b"N", b"P", b"F", b"S"
-NUMBER = struct.Struct(">Q")
+NUMBER, SIZE = struct.Struct(">Q"), struct.Struct(">II")
 # Commands to the fork server. FORK comes with a socket; the reply is a process id, or a negative errno. WAIT waits for a
 # decoder that is ending; the reply is its exit status, or NO_STATUS if it is not a child. A first reply of 0 means "ready".
 COMMAND, REPLY = struct.Struct(">cQ"), struct.Struct(">q")
@@ -175,7 +176,8 @@ def _decode(
     if image is None:
         image = codecs.open_picture(data, max_pixels)
     notes: list[Note] = []
-    decoded = codecs.picture_pixels(image, spec, notes=notes).tobytes()
+    found = codecs.picture_pixels(image, spec, notes=notes)
+    decoded = SIZE.pack(*found.shape[1:]) + found.tobytes() if spec.fit == "own" else found.tobytes()
     return PIXELS, NUMBER.pack(pixels) + decoded + (json.dumps(notes).encode() if notes else b"")
 
 
@@ -192,7 +194,8 @@ def _cost(image: Image.Image, spec: Preprocessing, work: int) -> int:
         beside = 3 * pixels  # Pillow decodes run-length encoding in Python
     draft(image, spec)
     width, height = image.size
-    tables = 56 * (width + height) + 16 * spec.height * spec.width  # for resampling, and its result
+    kept = width * height if spec.fit == "own" else spec.height * spec.width
+    tables = 56 * (width + height) + 16 * kept  # for resampling, and its result
     return width * height * _bytes_per_pixel(image) + beside + tables
 
 

@@ -16,7 +16,7 @@ from models.depth import Note
 from models.preprocess import Pixels, Preprocessing
 from service.formats import errors
 from service.formats.decoder_processes.budgets import MemoryBudget, MemoryShare, TimeBudget
-from service.formats.decoder_processes.child import FAILED, NEED, NUMBER, SPENT
+from service.formats.decoder_processes.child import FAILED, NEED, NUMBER, SIZE, SPENT
 from service.formats.decoder_processes.pool import DecoderPool
 from service.formats.decoder_processes.process import Died
 from service.formats.errors import BadInput, TooCostly, Undecodable
@@ -73,7 +73,7 @@ class Decoders:
         item: int | None = None,
         notes: list[Note] | None = None,
     ) -> Decoded:
-        """Decode a picture file to uint8 (C, H, W). Return it and the number of pixels of the file.
+        """Decode a picture file to uint8 (C, H, W), of its own size with the fit "own". Return it and the file's pixels.
 
         `spent`: number of pixels of the pictures of the same request that were decoded before. `notes` receives what cannot
         be right; see `preprocess`. Raise BadInput or DecoderUnavailable.
@@ -81,10 +81,14 @@ class Decoders:
         what = json.dumps({"spec": spec.stored(), "max_pixels": self.max_pixels, "spent": spent}).encode()
         try:
             content, pixels = await self._watched(self._decoded(data, what))
-            size = math.prod(spec.shape)
+            shape = spec.shape
+            if spec.fit == "own":
+                shape = (spec.channels, *SIZE.unpack(content[: SIZE.size].tobytes()))
+                content = content[SIZE.size :]
+            size = math.prod(shape)
             if notes is not None and len(content) > size:
                 notes.extend((code, detail) for code, detail in json.loads(content[size:].tobytes()))
-            return content[:size].reshape(spec.shape), pixels
+            return content[:size].reshape(shape), pixels
         except BadInput as error:
             error.item = item
             raise

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+from models.spatial_latents import ARCH as AUTOENCODER_KL
+from models.vae import VAEConfig
+from service.inference.kinds.autoencoder_kl import ServedAutoencoderKL
 from service.inference.kinds.drawings import ServedDrawings
 from service.inference.kinds.pictures import ServedPictures
 from service.inference.kinds.served_kind import ServedKind
@@ -14,3 +17,11 @@ SERVED_KINDS: Mapping[str, type[ServedKind]] = {
     "strokes": ServedDrawings,
     "text": ServedTexts,
 }
+
+# architectures that are served in a way of their own
+SERVED_ARCHITECTURES: Mapping[str, type[ServedKind]] = {AUTOENCODER_KL: ServedAutoencoderKL}
+
+
+def served_kind(config: VAEConfig) -> type[ServedKind]:
+    """Return what serves a model with this configuration."""
+    return SERVED_ARCHITECTURES.get(config.arch) or SERVED_KINDS[config.kind]

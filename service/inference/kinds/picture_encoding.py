@@ -48,7 +48,7 @@ async def encode(
         rows, spec = pictures.rows, inference.preprocessing
         if rows.dtype == np.float32 and spec.range is not None:
             rows = await pipeline.offload(rows.nbytes, partial(_in_range, rows, spec.range, inference.warnings))
-        rows = _inked(rows, spec)
+        rows = inked(rows, spec)
         if originals is not None:
             originals.append(rows)
         for item, pixels in enumerate(rows):
@@ -159,7 +159,7 @@ def _plain(files: Sequence[bytes], spec: Preprocessing, max_pixels: int) -> Pixe
         if pixels is None:
             return None
         block.append(pixels)
-    return _inked(np.stack(block) if len(block) > 1 else block[0][None], spec)
+    return inked(np.stack(block) if len(block) > 1 else block[0][None], spec)
 
 
 def look_at(inference: "Inference", block: NDArray[Any], rows: Floats, first: int, suspects: Sequence[int]) -> None:
@@ -179,7 +179,7 @@ def _in_range(rows: NDArray[Any], range: Range, warnings: Warnings) -> Pixels:
     return np.stack([Depth(*range).to_bytes(picture) for picture in rows])
 
 
-def _inked(block: NDArray[Any], spec: Preprocessing) -> NDArray[Any]:
+def inked(block: NDArray[Any], spec: Preprocessing) -> NDArray[Any]:
     """Invert those pictures of a block (n, C, H, W) that the preprocessing inverts."""
     return block if spec.invert == "no" else np.stack([in_ink(pixels, spec.ink, spec.invert) for pixels in block])
 

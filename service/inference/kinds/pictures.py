@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Coroutine
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class ServedPictures(ServedAtOnce):
 
     compares_decoded = True
     optimises = True
-    default_scores = ("reconstruction", "deviance")
+    default_scores: ClassVar[tuple[str, ...]] = ("reconstruction", "deviance")
     at_mu_scores = ("reconstruction", "unexplained", "deviance")
 
     def __init__(self, manifest: Manifest, lanes: dict[str, Lane], likelihood: Likelihood) -> None:
@@ -63,7 +63,9 @@ class ServedPictures(ServedAtOnce):
 
     @classmethod
     async def start(cls, name: str, checkpoint: Checkpoint, device: Device) -> "ServedPictures":
-        vae, latents, floats, likelihood = await device.aside(lambda: _with_examples(checkpoint, device))
+        vae, latents, floats, likelihood = await device.aside(
+            lambda: with_examples(checkpoint, device.torch_device, device.limits.max_batch)
+        )
         bytes_ = np.rint(floats * 255).astype(np.uint8)
         if (labels := in_turn(checkpoint.manifest.model.condition, len(floats))) is not None:
             bytes_, floats, latents = with_labels(bytes_, labels), with_labels(floats, labels), beside(latents, labels)
@@ -117,18 +119,18 @@ class ServedPictures(ServedAtOnce):
         return decoded.transpose(0, 3, 1, 2)
 
 
-def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Floats, Floats, Likelihood]:
+def with_examples(checkpoint: Checkpoint, device: torch.device, rows: int) -> tuple[VAE, Floats, Floats, Likelihood]:
     """Return the model on the device, warm-up rows (latents (B, D) and pictures (B, C, H, W)), and a p(x given z)."""
-    vae = checkpoint.vae.to(device.torch_device).requires_grad_(False)
-    rows, dim, shape = device.limits.max_batch, vae.config.latent_dim, vae.config.shape
+    vae = checkpoint.vae.to(device).requires_grad_(False)
+    dim, shape = vae.config.latent_dim, vae.config.shape
     latents = seeds.standard_normal(0, rows, dim)
     # Some examples are drawn by the model itself; the others are uniform noise.
     floats = np.random.Generator(np.random.Philox(0)).random((rows, *shape), np.float32)
     with torch.inference_mode():
         drawn_from = latents[:DRAWN_EXAMPLES]
         labels = in_turn(vae.config.condition, len(drawn_from))
-        told = vae.given(None if labels is None else torch.from_numpy(labels).to(device.torch_device))
-        likelihood = told.decode(torch.from_numpy(drawn_from).to(device.torch_device))
+        told = vae.given(None if labels is None else torch.from_numpy(labels).to(device))
+        likelihood = told.decode(torch.from_numpy(drawn_from).to(device))
         drawn = likelihood.mean.float()
     floats[:DRAWN_EXAMPLES] = drawn.cpu().numpy().clip(0, 1)
     return vae, latents, floats, likelihood

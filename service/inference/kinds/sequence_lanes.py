@@ -123,18 +123,15 @@ def stepper(vae: VAE, layout: Layout) -> Callable[[Tensor], Tensor]:
 
 
 def weigher(vae: VAE, length: int) -> Callable[[Tensor], Tensor]:
-    """Return the function of a lane `weigh`: latents and rows, (B, D + length ...) -> (B, 1 + length + 1).
+    """Return the function of a lane `weigh`: latents and rows, (B, D + length ...) -> log p of each step, (B, length + 1).
 
-    The answer is log p(x given z), and what each step and the end add to it. Only the first is for callers. The others are for
-    the check of the buckets: rounding that differs from one batch size to the next shows in nearly every step, but the sum is
-    a single large number, whose last bit hides most of it.
+    Batches of different sizes are compared by their answers, and few bits would be left to differ in a sum.
     """
     dim, step = vae.config.latent_dim, vae.config.shape[1:]
 
     def weigh(rows: Tensor) -> Tensor:
         x = vae.kind.to_x(rows[:, dim:].reshape(len(rows), length, *step))
-        each = _likelihood(vae, rows[:, :dim]).each_log_prob(x)  # (B, length + 1)
-        return torch.cat([each.sum(1, keepdim=True), each], 1).float()
+        return _likelihood(vae, rows[:, :dim]).step_log_probs(x).float()
 
     return weigh
 

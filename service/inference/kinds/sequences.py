@@ -22,6 +22,7 @@ from service.inference.kinds.rows import ServedRows
 from service.inference.kinds.sequence_lanes import STEPS, Layout, bucket_lengths, start_lanes
 from service.inference.kinds.served_kind import Decode, Floats
 from service.inference.stepping import Stepping
+from service.inference.told import labels_of
 from service.latents import noise as seeds
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class ServedSequences(ServedRows):
         return cls(checkpoint.manifest, lanes, layout)
 
     async def posteriors(self, rows: NDArray[Any], inference: "Inference") -> Floats:
+        refuse_label(inference)
         found = np.empty((len(rows), 3, self.manifest.model.latent_dim), np.float32)
         with ExitStack() as admitted:
             waiting = []
@@ -66,6 +68,7 @@ class ServedSequences(ServedRows):
 
     @contextmanager
     def decoding(self, inference: "Inference", count: int) -> Iterator[Decode]:
+        refuse_label(inference)
         with self.lanes["decode"].reserve(count, again=True) as reservation:
             yield partial(self._make, reservation, inference)
         inference.timings.add(reservation)
@@ -104,7 +107,11 @@ class ServedSequences(ServedRows):
         found = np.empty((len(items), NOISE_STEPS, self.layout.noise), np.float32)
         for first in range(0, len(items), NOISE_ITEMS):
             part = slice(first, first + NOISE_ITEMS)
-            found[part] = seeds.step_uniform(stepping.seed, own[part], place, NOISE_STEPS, self.layout.noise)
+            if stepping.seeds is not None:
+                for row, seed in enumerate(stepping.seeds[items[part]].tolist(), first):
+                    found[row] = seeds.step_uniform(seed, np.zeros(1, np.int64), place, NOISE_STEPS, self.layout.noise)[0]
+            else:
+                found[part] = seeds.step_uniform(stepping.seed, own[part], place, NOISE_STEPS, self.layout.noise)
             await asyncio.sleep(0)
         return found
 
@@ -120,7 +127,8 @@ class ServedSequences(ServedRows):
             rows = np.concatenate([z[where], self._cut(x[where], length).reshape(len(where), -1)], 1, dtype=np.float32)
             blocks = [rows[first : first + lane.max_rows] for first in range(0, len(rows), lane.max_rows)]
             answers = [await lane.submit(block, inference.deadline) for block in blocks]
-            found[where] = np.concatenate(answers)[:, 0]
+            is_own = np.arange(length + 1) <= self.step_counts(x[where])[:, None]  # up to the end of the row
+            found[where] = np.where(is_own, np.concatenate(answers), 0.0).sum(1, dtype=np.float64)
         return found
 
     def draw(self, decoded: Floats, seed: int) -> Floats:
@@ -162,6 +170,12 @@ class StepWeighing:
         draws = z.shape[1]
         flat = await self._kind.log_likelihoods(np.repeat(x, draws, 0), z.reshape(-1, z.shape[2]), self._inference)
         return flat.reshape(len(x), draws)
+
+
+def refuse_label(inference: "Inference") -> None:
+    """Raise NoSuchLabel if a request has a label: no model of sequences is conditional."""
+    if inference.label is not None:
+        labels_of(inference.model, inference.label)
 
 
 async def gathered(waiting: list[Any]) -> list[Any]:

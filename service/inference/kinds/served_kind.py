@@ -21,6 +21,7 @@ from models.kinds.beside import Beside, Metadata
 from models.readers.download import DataError
 from models.readers.found import Found
 from models.scores import Array
+from models.spatial_latents import SpatialLatents
 from models.vae import VAE
 from service.engine.device import Device
 from service.engine.lane import Lane
@@ -65,10 +66,22 @@ class ServedKind(ABC):
     begun: NDArray[Any]  # only with `steps`: the beginning of an example, (1, T, ...)
     decodes_data: ClassVar[bool] = True  # whether what is decoded are data already
     is_density: bool = False  # whether nats may be negative
+    spatial: SpatialLatents | None = None  # how latents are made up that have a shape, (C, h, w)
 
     def __init__(self, manifest: Manifest, lanes: Mapping[str, Lane], example: NDArray[Any]) -> None:
         """Take the lanes by the names that `/info` shows, and data of one item, (1, ...)."""
         self.manifest, self.lanes, self.example = manifest, lanes, example
+        # called with the name and the lane of each that is made when it is first needed
+        self.tell_of: Callable[[str, Lane], None] = lambda *_: None
+
+    @property
+    def all_lanes(self) -> Mapping[str, Lane]:
+        """The lanes, and those that were made since it serves."""
+        return self.lanes
+
+    def end(self, device: Device) -> None:
+        """Forget all lanes, when nobody has the model any more."""
+        device.forget(list(self.all_lanes.values()))
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
@@ -103,6 +116,11 @@ class ServedKind(ABC):
             told = inference.model.condition is not None or inference.label is not None
             yield (lambda z: decode(told_latents(inference, z))) if told else decode
         inference.timings.add(reservation)
+
+    async def decode(self, pipeline: "Pipeline", z: Floats, inference: "Inference") -> Floats:
+        """Return what the decoder makes of latents, (N, D) -> (N, ...). Raises BatcherError."""
+        with self.decoding(inference, len(z)) as decode:
+            return await decode(z)
 
     def read(self, path: Path) -> Found:
         """Read a file or folder of data as rows of the model. Raises DataError."""

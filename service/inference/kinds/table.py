@@ -66,7 +66,8 @@ class ServedTable(ServedAtOnce, ServedRows):
     def read(self, path: Path) -> Found:
         from models.readers.table import TableOptions, read_table  # only for loading
 
-        return read_table(path, path.suffix.lower() in PARQUET_SUFFIXES, TableOptions(model=self.columns))
+        options = TableOptions(model=self.columns, max_corrupt=1.0, may_lack=True)  # The load counts what is corrupt.
+        return read_table(path, path.suffix.lower() in PARQUET_SUFFIXES, options)
 
     def beside(self, path: Path, beside: Beside) -> tuple[list[str] | None, list[Metadata]]:
         from models.readers.table_cells import open_csv, open_parquet  # only for loading

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from service.formats import pictures as codecs
 from service.formats.errors import Unusable
+from service.formats.npy import npy_array
 from service.formats.raw_items import RawItems
 from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
@@ -34,7 +35,7 @@ class PicturesWire(Wire):
         return base64_pictures(data)
 
     def fields(self, model: ServedModel, data: NDArray[Any]) -> dict[str, Any]:
-        return {"images": base64_pictures(data), "shape": list(model.shape)}
+        return {"images": base64_pictures(data), "shape": list(data.shape[1:])}
 
     def cost(self, data: NDArray[Any], drawn: bool) -> int:
         return data.nbytes
@@ -49,4 +50,14 @@ class PicturesWire(Wire):
             given = sorted(body.values.keys() & set(DATA_KEYS))
             if given and not {"images", "image"} & set(given):
                 raise Unusable(f"{self._takes(model)}, not {given[0]!r}")
-        return pictures_of(body, model.shape, model.manifest.preprocessing.range is not None)
+        return pictures_of(body, _shape_of(model, body), model.manifest.preprocessing.range is not None)
+
+
+def _shape_of(model: ServedModel, body: Body) -> tuple[int, int, int]:
+    """Return the shape of pictures in an npy array: the model's, or any other size if the net takes that."""
+    height, width, channels = model.shape
+    if model.kind.spatial is not None and body.kind == "npy":
+        found = npy_array(body.raw).shape
+        if len(found) == (3 if channels == 1 else 4):
+            height, width = found[1:3]
+    return height, width, channels

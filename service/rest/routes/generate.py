@@ -8,7 +8,6 @@ from service.http.call import Answer, Call
 from service.operations import generate as operations
 from service.operations.service import Service
 from service.rest.answers import items_answer
-from service.rest.bodies import latents_of
 from service.rest.body_schemas import Latents
 from service.rest.decoding import decoded
 from service.rest.direct_decode import direct_decode
@@ -19,6 +18,7 @@ from service.rest.registration import BINARY, PICTURE_ANSWERS, Router, add, desc
 from service.rest.requests import body_of, only_parameters, open_request
 from service.rest.scaling import choose_scale
 from service.rest.schemas import DecodeParameters, SampleParameters
+from service.rest.shaped_latents import any_latents
 
 router = Router(tags=["inference"])
 
@@ -31,9 +31,9 @@ async def decode(service: Service, call: Call) -> Answer:
     inference = open_request(service, call, parameters)
     form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     model = inference.model
-    z = await service.pipeline.offload(len(call.body), partial(latents_of, body, model.latent_dim, model.name))
+    z, inference.size = await service.pipeline.offload(len(call.body), partial(any_latents, body, model))
     check_drawn(model, len(z), form, parameters.view)
-    scale = choose_scale(parameters, form, accept, len(z), model.shape)
+    scale = choose_scale(parameters, form, accept, len(z), inference.picture_shape)
     return await decoded(service, inference, z, form, parameters, scale)
 
 

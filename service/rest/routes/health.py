@@ -4,8 +4,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from service.engine.errors import Closed, DeviceLost, DeviceStuck
 from service.http.registry import OPEN
+from service.operations import health
 from service.rest.model_schemas import Health
 from service.rest.registration import PROBLEMS, Router, service_of
 
@@ -31,19 +31,11 @@ async def ready(request: Request) -> Health:
     """Answer 200 once every model is warm; 503 before, when the device is lost or stuck, when the store's file was deleted or
     replaced, and from SIGTERM on."""
     service = service_of(request)
-    check_device(request.app.state)
-    service.store.store.check()
-    if request.app.state.draining:
-        raise Closed("the service is shutting down: it still answers, but send new requests elsewhere")
+    health.check_ready(service, request.app.state.heartbeat_seconds, request.app.state.draining)
     return Health(status="ready")
 
 
 def check_device(state: Any) -> None:
     """Raise DeviceLost or DeviceStuck if no batch can run any more. Before the models are loaded nothing is raised."""
-    if state.service is None:
-        return
-    device = state.service.pipeline.catalog.device
-    if device.lost:
-        raise DeviceLost(device.lost)
-    if device.seconds_without_beat > state.heartbeat_seconds:
-        raise DeviceStuck(device.seconds_without_beat)
+    if state.service is not None:
+        health.check_device(state.service, state.heartbeat_seconds)

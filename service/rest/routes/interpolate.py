@@ -9,9 +9,10 @@ import numpy as np
 from service.formats.errors import Unusable
 from service.http.call import Answer, Call
 from service.inference.inference import Inference
+from service.inference.served_model import ServedModel
 from service.operations import interpolate as operations
 from service.operations.graph_path import Along, graph_path, measure
-from service.operations.items import Entries
+from service.operations.points import Points
 from service.operations.service import Service
 from service.rest.answers import items_answer
 from service.rest.bodies import Body
@@ -24,6 +25,7 @@ from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, 
 from service.rest.requests import body_of
 from service.rest.scaling import choose_scale
 from service.rest.schemas import InterpolateParameters
+from service.rest.shaped_latents import shaped_points
 from service.store.interface import Collection
 
 router = Router(tags=["inference"])
@@ -70,6 +72,8 @@ async def interpolate(service: Service, call: Call) -> Answer:
         if collection is not None and "log_density" in parameters.include:
             along = await measure(service.pipeline, service.store, inference, collection, frames, parameters.bandwidth)
             fields |= _described(along)
+    if inference.size is not None:
+        scale = choose_scale(parameters, form, accept, count, inference.picture_shape)
     if "z" in parameters.include:
         fields["z"] = frames.z
     headers: dict[str, str] = {}
@@ -122,16 +126,29 @@ def _of_square(parameters: InterpolateParameters, most: int, things: str) -> Int
     return parameters if "layout" in parameters.model_fields_set else parameters.model_copy(update={"layout": "grid"})
 
 
-def _points_of(body: Body, inference: Inference, collection: Collection | None, steps: int) -> Entries:
+def _points_of(body: Body, inference: Inference, collection: Collection | None, steps: int) -> Points:
     """Return the points of a path, or the four corners of a square. Raises BadInput, BadParameter, TooLarge."""
-    model = inference.model
+    model, shaped = inference.model, None
+    if model.kind.spatial is not None and collection is None:
+        shaped = shaped_points(body, model, model.kind.spatial)
+    points: Points = shaped or _usual_points(body, model, collection)
+    _check_points(body, points, steps)
+    return points
+
+
+def _usual_points(body: Body, model: ServedModel, collection: Collection | None) -> Points:
     wire = wire_of(model)
     kinds = [name for name in ("points", "corners") if name in body.values]
     if not kinds:
         return ends_of(body, model.latent_dim, model.name, collection, model)
     if others := sorted(body.values.keys() & {"start", "end", *kinds[1:]}):
         raise Unusable(f"the JSON body has {kinds[0]!r} and {others[0]!r}; send start and end, or points, or corners")
-    points = listed_points(body, kinds[0], model.latent_dim, collection, wire=wire)
+    return listed_points(body, kinds[0], model.latent_dim, collection, wire=wire)
+
+
+def _check_points(body: Body, points: Points, steps: int) -> None:
+    """Raise Unusable or BadParameter if a path or a square has too few points, or too many."""
+    kinds = [name for name in ("points", "corners") if name in body.values]
     if kinds == ["corners"] and len(points) != 4:
         raise Unusable(
             f"'corners' has {len(points)} points, but must have 4: upper left, upper right, lower left, lower right"
@@ -143,7 +160,6 @@ def _points_of(body: Body, inference: Inference, collection: Collection | None, 
             f"steps is {steps}, but the path has {len(points)} points, each of which is a frame: steps must be at least "
             f"{len(points)}"
         )
-    return points
 
 
 EXAMPLE = {"start": {"image": PICTURE_EXAMPLE}, "end": {"z": [1.0] * 20}, "steps": 8, "method": "linear"}

@@ -13,6 +13,7 @@ from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
 from service.inference.served_model import ServedModel
 from service.operations.score import default_scores
+from service.operations.shaped import latent_shape
 from service.rest.kinds import wire_of
 from service.rest.model_schemas import CalibrationInfo, ModelInfo, ModelList, SearchInfo
 from service.rest.parameters import refuse_parameters
@@ -33,6 +34,7 @@ def describe_model(catalog: Catalog, name: str) -> ModelInfo:
         default=model.name == catalog.default,
         digest=model.digest,
         latent_dim=manifest.model.latent_dim,
+        latent_shape=list(latent_shape(model)),
         kind=manifest.model.kind,
         takes=wire_of(model).takes(model),
         shape=list(model.shape if model.is_pictures else manifest.model.shape),

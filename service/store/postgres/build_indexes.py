@@ -13,7 +13,7 @@ import psycopg
 
 from service.store.filters import Condition, usable_key
 from service.store.interface import BadItem, Collection, StoreBusy, StoreError, StoreUnavailable, StoreUnusable
-from service.store.postgres.filters import canonical, place
+from service.store.postgres.filters import canonical, ordered, place
 from service.store.postgres.indexes import (
     HALF_MOST,
     MAX_INDEXED,
@@ -126,15 +126,15 @@ class _Builder:
         valid = set(there.valid)
         self._make(graph.name, graph.statement(self.connection, True), "HNSW index over all items", valid)
         for key in self.wanted.keys:
-            self._make(
-                key_index(self.number, key),
-                key_statement(self.connection, self.number, key),
-                f"index of the key {key!r}",
-                valid,
-            )
+            name, (found, at) = key_index(self.number, key), place(key)
+            if name in valid or self._has_any(found, at, f"the key {key!r}"):
+                statement = key_statement(self.connection, self.number, key)
+                self._make(name, statement, f"index of the key {key!r}", valid)
         for key in self.wanted.range_keys:
-            statement = range_statement(self.connection, self.number, key)
-            self._make(range_index(self.number, key), statement, f"index of the numbers at the key {key!r}", valid)
+            name, (compared, at) = range_index(self.number, key), ordered(key, is_text=False)
+            if name in valid or self._has_any(compared, at, f"a number at the key {key!r}"):
+                statement = range_statement(self.connection, self.number, key)
+                self._make(name, statement, f"index of the numbers at the key {key!r}", valid)
         self.connection.execute(f"ANALYZE {table(self.number)}")
         parts = {part.name: (part, count) for key in self.wanted.keys for part, count in self._parts(graph, key)}
         if len(parts) > MOST_PARTS:
@@ -145,6 +145,14 @@ class _Builder:
         for name in sorted((there.graphs - there.invalid) - {graph.name, *parts} - self._kept(there.valid, graph)):
             self._drop(name, ", which is of other numbers, or of a value that is rare now")
         self.tell(f"done; indexes made: {self.made}, there already: {self.kept}, dropped: {self.dropped}")
+
+    def _has_any(self, found: str, parameters: Sequence[object], what: str) -> bool:
+        """Return whether an item has something that is not NULL; say it if none has."""
+        query = f"SELECT EXISTS (SELECT FROM {table(self.number)} WHERE {found} IS NOT NULL)"  # noqa: S608
+        [(has_any,)] = self.connection.execute(query.encode(), parameters)
+        if not has_any:
+            self.tell(f"no item has {what}, so no index of it is made; check how the key is written")
+        return bool(has_any)
 
     def _parts(self, graph: Graph, key: str) -> list[tuple[Graph, int]]:
         """Return the indexes for the frequent values of a key, with the number of items of each."""

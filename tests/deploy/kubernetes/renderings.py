@@ -18,7 +18,7 @@ TRACES = [
 ]
 VALUES: dict[str, dict[str, Any]] = {
     "least": {},
-    "tag": {"image": {"digest": "", "tag": "0.1.0", "pullSecrets": ["registry"]}},
+    "tag": {"image": {"digest": "", "tag": "0.2.0", "pullSecrets": ["registry"]}},
     "replicas": {"replicas": 3, **POSTGRES},
     "autoscaling": {"autoscaling": {"enabled": True, "minReplicas": 3, "queuedRows": 4000000}, **POSTGRES},
     "gpus": {"gpu": {"count": 2}, "nodeSelector": {"pool": "gpu"}, "tolerations": [{"key": "gpu", "operator": "Exists"}]},

@@ -188,7 +188,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"store": {"postgres": {"port": 70000}}}, "at '/store/postgres/port': maximum: got 70,000, want 65,535"),
     ({"store": {"sqlite": {"size": "10GB"}}}, "at '/store/sqlite/size': '10GB' does not match pattern"),
     ({"image": {"digest": "sha256:12"}}, "at '/image/digest': 'sha256:12' does not match pattern"),
-    ({"image": {"repository": "vae-service:0.1.0"}}, "at '/image/repository': 'vae-service:0.1.0' does not match pattern"),
+    ({"image": {"repository": "vae-service:0.2.0"}}, "at '/image/repository': 'vae-service:0.2.0' does not match pattern"),
     ({"image": {"tag": "latest", "digest": ""}}, "image.tag is latest, which says nothing about what runs"),
     ({"settings": {"VAE_MAX_BACH": 8}}, "at '/settings': additional properties 'VAE_MAX_BACH' not allowed"),
     ({"settings": {"VAE_MAX_BATCH": 9}}, "at '/settings/VAE_MAX_BATCH': multipleOf: got 9, want 8"),

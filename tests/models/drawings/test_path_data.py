@@ -86,3 +86,16 @@ def test_errors_say_what_and_where(text: str, reason: str) -> None:
         parse_path(text)
     assert reason in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def test_lines_are_read_the_same_one_by_one_and_together() -> None:
+    assert points("M0 0L1 2 3 4l1 1 L5-5.5l-1e1,2H3V4l1 1Z l1 1") == [
+        [[0, 0], [1, 2], [3, 4], [4, 5], [5, -5.5], [-5, -3.5], [3, -3.5], [3, 4], [4, 5], [0, 0]],
+        [[0, 0], [1, 1]],
+    ]
+
+
+@pytest.mark.parametrize("text", ["M0 0L11", "M0 0L1 1 22", "M0 0l1.5", "M0 0L1e5"])
+def test_a_number_is_never_taken_for_two(text: str) -> None:
+    with pytest.raises(PathDataError, match="takes 2 numbers, but the text ends"):
+        parse_path(text)

@@ -1,3 +1,7 @@
+import encodings
+import itertools
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -61,7 +65,7 @@ def test_a_plain_document_type_is_accepted() -> None:
         (HEAD + '<circle r="5cm"/></svg>', "r must be a number without a unit or in px, not '5cm'"),
         (HEAD + '<path transform="spin(3)" d="M0 0L1 1"/></svg>', "'spin' is unknown"),
         (HEAD + '<path transform="scale(1e9)" d="M1 1L2 2"/></svg>', "after all transforms"),
-        (HEAD + '<path transform="scale(1e9) scale(1e9)" d="M1 1L2 2"/></svg>', "has a factor above 1e+09"),
+        (HEAD + '<path transform="scale(1e9) scale(1e9)" d="M1 1L2 2"/></svg>', "a factor is above 1e+09"),
         (HEAD + "<text>x</text></svg>", "nothing to draw"),
         (HEAD + f'<path transform="{"scale(1)" * 200}" d="M0 0L1 1"/></svg>', "has 200 transforms; at most 100 are allowed"),
         (HEAD + f'<g transform="{"scale(1)" * 100}"/>' * 101 + "</svg>", "more than 10,000 transforms"),
@@ -83,3 +87,54 @@ def test_hostile_and_broken_files_are_refused(text: str, reason: str) -> None:
 def test_stroke3_lifts_the_pen_at_the_end_of_each_stroke() -> None:
     drawing = to_stroke3([np.array([[5, 5], [6, 7]]), np.array([[1, 1]])])
     assert drawing.tolist() == [[0, 0, 0], [1, 2, 1], [-5, -6, 1]]
+
+
+def declared(encoding: str) -> str:
+    return f'<?xml version="1.0" encoding="{encoding}"?>{HEAD}<path d="M0 0L1 1"/></svg>'
+
+
+@pytest.mark.parametrize(
+    "name", ["hex", "base64", "rot13", "zlib", "bz2", "mbcs", "os", "idna", "utf-7", "x0" + "y" * 100_000]
+)
+def test_only_a_few_encodings_are_looked_up(name: str) -> None:
+    for data in (declared(name).encode(), declared(name).encode("utf-16")):
+        with pytest.raises(SvgError) as caught:
+            read_svg(data)
+        assert "of the XML declaration is not known: save the file as UTF-8" in str(caught.value)
+        assert len(str(caught.value)) < 500
+    assert name not in encodings._cache
+
+
+@pytest.mark.parametrize("name", ["UTF-8", "us-ascii", "ISO-8859-1", "latin-1", "windows-1252"])
+def test_known_encodings_are_read(name: str) -> None:
+    assert read_svg(declared(name).encode()).polylines[0].tolist() == [[0, 0], [1, 1]]
+
+
+def test_utf_16_is_read() -> None:
+    assert read_svg(declared("utf-16").encode("utf-16")).polylines[0].tolist() == [[0, 0], [1, 1]]
+
+
+def test_arcs_of_any_radius_are_read() -> None:
+    radii = ("1e-320", "1e-300", "1e-200", "1e-160", "1e-20", "1", "1e3")
+    for rx, ry, end in itertools.product(radii, radii, ("10 10", "1e3 0", "1e-200 1e-300", "0 1e-9")):
+        for flags in ("0 1", "1 1"):
+            data = f"M0 0A{rx} {ry} 30 {flags} {end}"
+            if float(rx) * 1e3 < float(ry) or float(ry) * 1e3 < float(rx):  # It may be far longer than it is wide.
+                with suppress(SvgError):
+                    read_svg(data)
+            else:
+                (line,) = read_svg(data).polylines
+                assert np.isfinite(line).all()
+    tiny, small = (read_svg(f"M0 0A{radius} {radius} 0 0 1 10 10").polylines[0] for radius in ("1e-200", "1"))
+    np.testing.assert_allclose(tiny, small)
+
+
+def test_an_empty_path_is_skipped() -> None:
+    for nothing in ("none", "", " none "):
+        found = read_svg(f'{HEAD}<path d="{nothing}"/><path d="M0 0L1 1"/></svg>')
+        assert [line.tolist() for line in found.polylines] == [[[0, 0], [1, 1]]]
+
+
+def test_nested_transforms_that_grow_are_refused() -> None:
+    with pytest.raises(SvgError, match="the transforms of the elements around it together"):
+        read_svg(HEAD + '<g transform="scale(1e9)">' * 50 + '<path d="M0 0L1 1"/>' + "</g>" * 50 + "</svg>")

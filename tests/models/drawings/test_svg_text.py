@@ -4,7 +4,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from models.drawings.polylines import to_polylines, to_stroke3
+from models.drawings.polylines import Points, to_polylines, to_stroke3
 from models.drawings.rendering import render
 from models.drawings.simplify import simplify, to_length
 from models.drawings.svg_file import read_svg
@@ -68,3 +68,33 @@ def test_a_line_that_turns_all_the_time_is_refused_before_it_takes_long() -> Non
 def test_too_many_strokes_are_refused() -> None:
     with pytest.raises(ValueError, match="has 30 strokes, which need at least 60 points; 20 are allowed"):
         to_length([np.random.default_rng(i).normal(size=(5, 2)) for i in range(30)], 20)
+
+
+def split_one_by_one(line: Points, tolerance: float) -> list[list[float]]:
+    """Return the same as `simplify`, by looking at one part after another."""
+    kept, waiting = {0, len(line) - 1}, [(0, len(line) - 1)]
+    while waiting:
+        first, last = waiting.pop()
+        if last - first < 2:
+            continue
+        along, inner = line[last] - line[first], line[first + 1 : last] - line[first]
+        share = np.clip(inner @ along / (float(along @ along) or 1.0), 0, 1)
+        away = np.hypot(*(inner - share[:, None] * along).T)
+        if away.max() > tolerance:
+            middle = first + 1 + int(away.argmax())
+            kept.add(middle)
+            waiting += [(first, middle), (middle, last)]
+    found: list[list[float]] = line[sorted(kept)].tolist()
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_all_parts_together_are_split_as_one_by_one(seed: int) -> None:
+    noise = np.random.default_rng(seed)
+    for line in (
+        noise.uniform(0, 100, (300, 2)),
+        noise.normal(0, 3, (300, 2)).cumsum(0),
+        np.repeat(noise.normal(size=(5, 2)), 3, 0),
+    ):
+        for tolerance in (0.5, 5.0):
+            assert simplify(line, tolerance).tolist() == split_one_by_one(line, tolerance)

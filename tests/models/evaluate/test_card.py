@@ -8,7 +8,7 @@ import pytest
 
 from models.checkpoint import Manifest
 from models.evaluate.card import card, write_card
-from models.evaluate.commands import evaluate_command, train_command
+from models.evaluate.commands import evaluate_command, train_command, train_commands
 from models.preprocess import Preprocessing
 from models.train.arguments import parse, recorded
 from models.vae import VAEConfig
@@ -41,7 +41,8 @@ def manifest(shape: tuple[int, int, int] = (1, 28, 28), **data: Any) -> Manifest
 
 def test_every_number_and_its_protocol() -> None:
     text = card(Path("weights/mine"), manifest(), METRICS, ["samples.png"])
-    assert text.startswith("# mine\n")
+    assert text.startswith("---\n")
+    assert "\n---\n\n# mine\n" in text
     for words in (
         "86.76 +- 0.25", "-90.12", "-65.50", "24.6", "31.2 of 500", "17 of 20", "97.12 %",
         "Nats per picture", "0/1, each drawn once", "test, 100 pictures", "variance above 0.01", "majority of the 5 nearest",
@@ -161,3 +162,10 @@ def test_with_free_bits_all_dimensions_are_active_whatever_their_number_is() -> 
     full = {**METRICS, "active_units": 20}
     assert "| active units | 20 of 20: a larger D" in card(Path("mine"), manifest(), full, [])
     assert "| active units | 20 of 20 |" in card(Path("mine"), manifest(training={"objective": "free-bits"}), full, [])
+
+
+def test_a_checkpoint_of_diffusers_is_written_from_a_run() -> None:
+    data = {"layout": "diffusers", "training": {"data": "lpc-sprites", "arch": "autoencoder_kl"}}
+    train, export = train_commands(Path("models/weights/kl"), data)
+    assert train == "python -m models.train --data lpc-sprites --arch autoencoder_kl --out runs/kl"
+    assert export == "python -m models.train.to_diffusers runs/kl models/weights/kl"

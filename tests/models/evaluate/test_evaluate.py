@@ -122,7 +122,7 @@ class TestMetrics:
         assert metrics["search"].keys() == {"chosen", "pixels", *METRICS}
         card = (trained / "README.md").read_text()
         assert f"| 5-NN accuracy by L2 of pixels | {100 * metrics['search']['pixels']:.2f} % |" in card
-        assert card.count("5-NN accuracy by") == len(metrics["search"])
+        assert card.count("| 5-NN accuracy by") == len(metrics["search"])
         assert "| 5-NN accuracy |" not in card
         assert metrics["active_units"] == int((queries.numpy().var(0, ddof=1) > 0.01).sum())
 

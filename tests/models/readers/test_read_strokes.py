@@ -57,8 +57,38 @@ def test_drawings_that_cannot_be_used_are_counted(npz: Path) -> None:
     assert len(found.x) == 1
     (line,) = [line for line in found.summary if line.startswith("left out")]
     assert "empty drawings: 1" in line
-    assert "drawings of too many strokes for 10 points: 1 (drawing 1)" in line
+    assert "drawings of too many strokes for 10 points: 1 (train_strokes, drawing 2)" in line
     assert "a pen other than 0 and 1: 1" in line
+
+
+def test_names_are_those_of_the_source_whatever_is_left_out(npz: Path, tmp_path: Path) -> None:
+    found = read_strokes(write_npz(npz, train=[ZIGZAG, [], ZIGZAG, [[0, 0, 5]], ZIGZAG]), model=StrokeFormat(24, 1.0, 100.0))
+    assert found.names == ["000000", "000002", "000004"]
+    assert [(name, place) for name, place, _ in found.unread] == [
+        ("000001", "train_strokes, drawing 1"), ("000003", "train_strokes, drawing 3"),
+    ]  # fmt: skip
+    huge = json.dumps({"drawing": [[[0, 10**400], [0, 0]]]})
+    good = json.dumps({"drawing": [[[0, 10], [0, 5]]]})
+    (path := tmp_path / "some.ndjson").write_text(f"{huge}\n\n{good}\n")
+    found = read_strokes(path, model=StrokeFormat(24, 1.0, 100.0))
+    assert (found.names, [one.place for one in found.unread]) == (["000002"], ["line 1"])
+
+
+def test_no_svg_file_ends_the_reading_of_a_folder(tmp_path: Path) -> None:
+    points = "L".join(f"{i / 2} {300 * (i % 2)}" for i in range(19_000))
+    files = {
+        "a": "M0 0L9 9",
+        "hex": '<?xml version="1.0" encoding="hex"?><svg><path d="M0 0L1 1"/></svg>',
+        "turns": f"M{points}",
+        "empty": "",
+        "z": "M0 0A1e-200 1e-200 0 0 1 10 10",
+    }
+    for name, content in files.items():
+        (tmp_path / f"{name}.svg").write_text(content)
+    found = read_strokes(tmp_path)
+    assert found.names == ["a.svg", "z.svg"]
+    assert [one.place for one in found.unread] == ["empty.svg", "hex.svg", "turns.svg"]
+    assert all(one.reason for one in found.unread)
 
 
 def test_pickles_are_refused_with_a_way_out(npz: Path) -> None:

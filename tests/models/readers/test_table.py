@@ -10,6 +10,7 @@ import pytest
 from models.readers import table
 from models.readers.download import DataError
 from models.readers.table import TableOptions, read_table
+from models.readers.table_cells import open_csv
 from tests.models.readers.people import PEOPLE, read, spec_of, values
 
 
@@ -183,7 +184,11 @@ class TestCsv:
             ("a,b\n1e-310,1\n2e-310,3\n1e-310,2\n", "column 'a': its training values, 1e-310 to 2e-310, differ too little"),
             ("a,b,split\n1,2,test\n2,4,test\n4,3,test\n", "no training rows: the column 'split' has only test"),
             ("a,b\n1,x\n1,y\n", "no column is left to learn from: a: constant; b: text, all different"),
-            ('a,b\n"' + "x" * 200_000 + '",1\n', "field larger than field limit"),
+            ('a,b\n"' + "x" * 200_000 + '",1\n', "line 2: column 1: a cell has more than 131,072 characters"),
+            ("a,b\n1," + "x" * 200_000 + "\n", "line 2: column 2: a cell has more than 131,072 characters"),
+            ('a,b\n1,"Ade"lie\n2,3\n', "line 2: after the quote that ends a cell, comma or the end of the line must follow"),
+            ('a,b\n1,2\n3,"x\n4,5\n', "line 3: a cell begins with a quote .*, and there is no quote that ends it"),
+            ("a,b\n1,2,3\n4,5,6\n7\n", "3 lines without 2 cells, as the header has: line 2 has 3; line 3 has 3; line 4 has 1"),
         ],
     )
     def test_what_is_no_table(self, path: Path, content: str | bytes, message: str) -> None:
@@ -227,6 +232,35 @@ class TestModel:
         path.write_text("age,city,member\n1,Rome,yes\n2,Rome,no\n")
         with pytest.raises(DataError, match="has no column 'height', which the model takes"):
             read_table(path, options=TableOptions(model=model))
+        found = read_table(path, options=TableOptions(model=model, may_lack=True))
+        assert values(found, "height") == [None, None]
+        assert "not in the file, so that all their cells are missing: 'height'" in found.summary
+        path.write_text("AGE,CITY\n1,Rome\n")
+        with pytest.raises(DataError, match="has none of the columns of the model, 'age', 'height', 'city', 'member'; it has"):
+            read_table(path, options=TableOptions(model=model, may_lack=True))
+
+    def test_what_a_schema_could_change_is_said_only_in_training(self, path: Path) -> None:
+        content = PEOPLE.replace(",31,", ",031,")
+        assert any("in a --schema" in line for line in read(path, content).summary)
+        model = spec_of(read(path, PEOPLE))
+        path.write_text(content)
+        assert not any("--schema" in line for line in read_table(path, options=TableOptions(model=model)).summary)
+
+    def test_one_row_is_enough_and_the_others_are_named(self, path: Path) -> None:
+        model = spec_of(read(path, PEOPLE))
+        path.write_text("age,height,city,member\n1\n\n2,1.7,Rome,no\n3,4\n")
+        found = read_table(path, options=TableOptions(model=model, max_corrupt=1.0))
+        assert (found.names, values(found, "age")) == (["000001"], [2])
+        assert [one[:2] for one in found.unread] == [("000000", "line 2"), ("000002", "line 5")]
+        assert found.unread[0].reason == "has 1 cells, the header names 4 columns"
+        path.write_text("age,height,city,member\n1,2\n")
+        with pytest.raises(DataError, match=r"only 0 rows .*, at least 1 is needed; left out: 1 line without 4 cells"):
+            read_table(path, options=TableOptions(model=model))
+
+    def test_spaces_after_a_quoted_cell_do_not_count(self, path: Path) -> None:
+        path.write_text('a , "b"\n"x" , "p, ""q"" , r" \n" y", z\n')
+        cells = [cells for block in open_csv(path).blocks() for _, cells in block]
+        assert cells == [["x", 'p, "q" , r'], ["y", "z"]]
 
     def test_an_unknown_category_is_named_with_its_line(self, path: Path) -> None:
         model = spec_of(read(path, PEOPLE))

@@ -72,6 +72,33 @@ def test_characters_that_a_model_does_not_know_are_counted(tmp_path: Path) -> No
     assert "left out: 1 text with characters that the model does not know" in found.summary
 
 
+def test_names_are_those_of_lines_whatever_is_kept(tmp_path: Path) -> None:
+    model = TextFormat(4, list("abcdefx"))
+    found = read_texts(lines(tmp_path / "some.txt", "abc\nABC#\n\n" + "x" * 100 + "\ndef\n"), model=model)
+    assert found.names == ["000000", "000004"]
+    assert [(name, place) for name, place, _ in found.unread] == [("000001", "line 2"), ("000003", "line 4")]
+    assert "the text has the characters '#' (U+0023), 'A' (U+0041)" in found.unread[0].reason
+    assert "left out: 1 text of more than 4 tokens, the most that the model takes" in found.summary
+    with pytest.raises(DataError, match="the model takes none of the 1 texts; line 1: the text has 5 tokens"):
+        read_texts(lines(tmp_path / "some.txt", "abcde"), model=model)
+
+
+def test_a_file_of_a_folder_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    lines(tmp_path / "good.txt", "abc")
+    (tmp_path / "bad.txt").write_bytes(b"caf\xe9")
+    found = read_texts(tmp_path)
+    assert found.names == ["good.txt"]
+    assert [(one.name, one.reason.partition(";")[0]) for one in found.unread] == [("bad.txt", "not UTF-8 at byte 3")]
+    assert any("left out: files that cannot be read" in line and "bad.txt" in line for line in found.summary)
+
+
+def test_tunes_are_named_by_their_number_in_their_file(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        lines(tmp_path / f"{name}.abc", "X:1\nT:no key\n\n" + TUNE)
+    assert read_texts(tmp_path).names == ["a.abc/000001", "b.abc/000001"]
+    assert read_texts(tmp_path / "a.abc").names == ["000001"]
+
+
 def test_each_file_of_a_folder_is_a_text(tmp_path: Path) -> None:
     for name in ("train/b", "train/a", "test/c"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -18,9 +18,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from models.checkpoint import read
+from models.checkpoint import WEIGHTS
 from models.train.__main__ import main
+from models.train.ranks import LostProcess, answered
+from models.train.run_directory import SNAPSHOTS
+from models.train.shared_weights import owners
 from tests.models.train.test_resume import saved_step
 
 DATA = Path(__file__).parents[2] / "data"
@@ -51,9 +55,9 @@ LONG = [*SMALL, "--steps", "600", "--dropout", "0.1", "--threads", "1"]
 SCRIPT = """
 import json, pathlib, sys
 from contextlib import contextmanager
-from models.train import __main__ as command, gradients
+from models.train import __main__ as command, shared_weights
 
-shared = gradients.shared_memory
+shared = shared_weights.shared_memory
 joined = command.joined
 with joined() as ranks:
     @contextmanager
@@ -63,15 +67,15 @@ with joined() as ranks:
     command.joined = again
     statuses = []
     for number, argv in enumerate(json.loads(sys.argv[1])):
-        gradients.shared_memory = shared if number % 2 else lambda *_: None
+        shared_weights.shared_memory = shared if number % 2 else lambda *_: None
         statuses.append(command.main(argv))
 names = [(thread / "comm").read_text() for thread in pathlib.Path("/proc/self/task").iterdir()]
 print(f"{ranks.rank}: {statuses}, {sum('gloo_runloop' in name for name in names)} threads", file=sys.stderr)
 """
 
 
-def torchrun(*command: str) -> subprocess.Popen[str]:
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *command]
+def torchrun(*command: str, processes: int = 2) -> subprocess.Popen[str]:
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", *command]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(start, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -86,12 +90,12 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
         raise
 
 
-def two(directory: Path, runs: Mapping[str, list[str]]) -> tuple[str, str]:
-    """Run all of these with two processes, and return what they printed. A run may fail, but the processes must end well."""
+def several(directory: Path, runs: Mapping[str, list[str]], processes: int = 2) -> tuple[str, str]:
+    """Run all of these with several processes; return what they printed. A run may fail, but the processes must end well."""
     script = directory / "runs.py"
     script.write_text(SCRIPT)
     argv = [[*argv, "--out", str(directory / name), "--threads", "1"] for name, argv in runs.items()]
-    process = torchrun(str(script), json.dumps(argv))
+    process = torchrun(str(script), json.dumps(argv), processes=processes)
     told, errors = ended(process)
     assert process.returncode == 0, errors
     return told, errors
@@ -140,15 +144,18 @@ def outs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     errors = killed(directory / "resumed", 0, 20)
     assert "error: process 1 of 2: the connection to another process of the run is lost" in errors
     assert 0 < saved_step(directory / "resumed") < 600
-    return (directory, *two(directory, {**RUNS, "few": [*SMALL, "--batch-size", "1"], "resumed": ["--resume"]}))
+    return (directory, *several(directory, {**RUNS, "few": [*SMALL, "--batch-size", "1"], "resumed": ["--resume"]}))
 
 
-def assert_one_process_is_alike(two: Path, argv: list[str], one: Path) -> None:
+def assert_one_process_is_alike(several: Path, argv: list[str], one: Path) -> None:
     assert main([*argv, "--out", str(one), "--threads", "1"]) == 0
-    assert_same_curve(two, one)
-    found, wanted = (read(path).vae.state_dict() for path in (two, one))
-    for key, tensor in found.items():
-        torch.testing.assert_close(tensor, wanted[key], rtol=1e-3, atol=2e-4)
+    assert_same_curve(several, one)
+    files = [path.relative_to(one) for path in (one / "run" / SNAPSHOTS).iterdir()]
+    assert len(files) > 2
+    for file in [*files, Path(WEIGHTS)]:
+        found, wanted = (load_file(out / file) for out in (several, one))
+        for key, tensor in found.items():
+            torch.testing.assert_close(tensor, wanted[key], rtol=1e-3, atol=2e-4)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -158,9 +165,22 @@ def test_two_processes_are_one(name: str, outs: tuple[Path, str, str], tmp_path:
 
 @pytest.mark.soak
 def test_two_processes_are_one_without_a_term(tmp_path: Path) -> None:
-    two(tmp_path, MORE)
+    several(tmp_path, MORE)
     for name, argv in MORE.items():
         assert_one_process_is_alike(tmp_path / name, argv, tmp_path / f"{name}-one")
+
+
+@pytest.mark.soak
+def test_three_processes_are_one(tmp_path: Path) -> None:
+    runs = {name: RUNS[name] for name in ("table", "dropout", "vamp", "optimal-sigma")}  # The second and fourth share memory.
+    several(tmp_path, runs, 3)
+    for name, argv in runs.items():
+        assert_one_process_is_alike(tmp_path / name, argv, tmp_path / f"{name}-one")
+
+
+def test_each_process_updates_about_as_many_weights() -> None:
+    assert owners([3, 90, 10, 80, 7], 2) == [1, 0, 1, 1, 0]  # 97 and 93
+    assert owners([5, 5], 3) == [0, 1]
 
 
 def test_one_process_prints_and_writes(outs: tuple[Path, str, str]) -> None:
@@ -178,12 +198,58 @@ def test_no_thread_of_gloo_is_left_that_could_abort_the_interpreter_when_it_exit
 
 def test_a_killed_process_ends_the_run_and_resuming_ends_alike(outs: tuple[Path, str, str], tmp_path: Path) -> None:
     errors = killed(tmp_path / "killed", 1, 20)
-    assert "the connection to another process of the run is lost" in errors, errors
+    reason = (
+        r"the connection to another process of the run is lost, because it ended or did not answer \([ -~]{10,90}\); the same"
+    )
+    assert re.search(f"^error: {reason}", errors, re.MULTILINE), errors
+    assert "gloo" not in errors.lower()
+    assert "typically" not in errors
     assert 0 < saved_step(tmp_path / "killed") < 600
     assert main(["--out", str(tmp_path / "killed"), "--resume"]) == 0
     assert main([*LONG, "--out", str(tmp_path / "whole")]) == 0
     assert_same_curve(tmp_path / "killed", tmp_path / "whole", 1e-4)
     assert_same_curve(outs[0] / "resumed", tmp_path / "whole", 1e-4)
+
+
+def test_the_reason_is_left_for_torchrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    assert main([*SMALL, "--data", f"npz:{tmp_path / 'gone.npz'}", "--out", str(tmp_path / "out")]) == 1
+    told = json.loads((tmp_path / "error.json").read_bytes())["message"]["message"]
+    assert f"error: {told}\n" in capsys.readouterr().err
+    assert "gone.npz" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "[/there/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:64657. This is typically caused by "
+            "a remote worker crashing. Check the logs of the remote worker before reporting an error. GLHF!",
+            "Connection closed by peer [127.0.0.1]:64657",
+        ),
+        (
+            "Timed out waiting 600000ms for recv operation to complete",
+            "Timed out waiting 600000ms for recv operation to complete",
+        ),
+    ],
+)
+def test_a_lost_connection_is_told_in_one_line(text: str, reason: str) -> None:
+    with pytest.raises(LostProcess) as caught, answered():
+        raise RuntimeError(f"{text}\nmore lines")
+    assert f"or did not answer ({reason}); the same command with --resume" in str(caught.value)
+
+
+@pytest.mark.soak
+def test_torchrun_ends_with_the_reason(tmp_path: Path) -> None:
+    process = torchrun("-m", "models.train", *SMALL, "--data", f"npz:{tmp_path / 'gone.npz'}", "--out", str(tmp_path / "out"))
+    _, errors = ended(process)
+    assert process.returncode == 1
+    first, _, report = errors.partition("Root Cause (first observed failure):")
+    said = re.search(r"^error: (.*gone.npz.*)$", first, re.MULTILINE)
+    assert said, errors
+    assert re.search(rf"^  traceback : (process \d of 2: )?{re.escape(said[1])}$", report, re.MULTILINE), errors
 
 
 @pytest.mark.soak
@@ -199,7 +265,7 @@ def test_an_error_of_one_process_ends_all_of_them(tmp_path: Path) -> None:
     _, errors = ended(process)
     assert process.returncode == 1
     assert errors.count("error: ") >= 1
-    assert "Is a directory" in errors
+    assert "it exists and is not a regular file" in errors
 
 
 @pytest.mark.soak

@@ -19,7 +19,7 @@ from service.formats import png
 from service.formats.raw_items import RawItems
 from service.inference.inference import Inference
 from service.operations.encode import encode
-from service.operations.load_sources import PictureBatch, source_of
+from service.operations.load_sources import PictureBatch, source_of, sources_of
 from service.operations.service import Service
 from service.store.interface import Collection
 
@@ -129,3 +129,32 @@ async def test_replacing_stores_what_has_changed_and_keeps_what_others_added(
     items = await service.store.store.get(collection.name, ["cat/1.png"])
     assert items.metadata == [b'{"label":"cat","note":"mine"}']
     np.testing.assert_array_equal(items.mu, (await encode(service.pipeline, inference, RawItems(rows=x[4:]))).mu)
+
+
+async def test_of_two_loads_at_once_the_second_stores_only_what_is_missing(
+    service: Service, inference: Inference, x: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """The first load begins when there is no collection, and the second is done before the first one stores."""
+    model, store = inference.model, service.store.store
+    new = Collection("new", model.name, model.digest, model.latent_dim)
+    for i in range(3):
+        (tmp_path / f"{i}.png").write_bytes(png.write(x[i].transpose(1, 2, 0)))
+
+    async def encode(batch: PictureBatch) -> Encoded:
+        return await encode_batch(service.pipeline, batch, inference)
+
+    def outputs() -> tuple[CollectionOutput, Counts]:
+        counts = Counts()
+        return CollectionOutput(store, new, encode, lambda _: None, counts, new=True), counts
+
+    [source] = sources_of([tmp_path], inference.preprocessing)
+    (first, counts), (second, others) = outputs(), outputs()
+    [batch] = source.batches(16)
+    [wanted] = await first.wanted(batch)
+    await load(partial(in_order, encode, 1), second, [source], others)
+    await first.write(await encode(wanted))
+    assert (others.added, others.replaced, others.there) == (3, 0, 0)
+    assert (counts.added, counts.replaced, counts.there) == (0, 0, 3)
+    assert (await store.collection("new")).seq == 3
+    assert await first.wanted(batch) == []  # It sees what the other has stored.
+    assert counts.there == 6

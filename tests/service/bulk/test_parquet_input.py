@@ -68,8 +68,12 @@ def test_ids_and_metadata_are_columns(setting: Path) -> None:
         (
             "two columns",
             ["--picture-column", "one", "--metadata-columns", "two"],
-            "has values of the type bytes, but metadata are",
+            "metadata are texts, numbers, true and false, which these columns do not have: two (binary); leave them out",
         ),
+        ("no rows", [], "there are no pictures in "),
+        ("long id", ["--id-column", "key"], "row 1: 'zzz"),
+        ("long id", ["--id-column", "key"], "cannot be an id: it has 600 characters, at most 512 are allowed; nothing was"),
+        ("odd id", ["--id-column", "key"], "row 1: 'a\\nb' cannot be an id: it has the control character '\\n'; nothing was"),
         ("torn", [], "torn.parquet is not a Parquet file that can be read"),
         ("folder", ["--id-column", "x"], "are for Parquet files and for tables, and"),
     ],
@@ -79,7 +83,13 @@ def test_what_cannot_be_used(
 ) -> None:
     path = setting / f"{what}.parquet"
     one = files(1)[0]
-    columns = {"two columns": {"one": [one, one], "two": [one, one], "label": [1, 1]}, "no column": {"label": [1]}}
+    columns = {
+        "two columns": {"one": [one, one], "two": [one, one], "label": [1, 1]},
+        "no column": {"label": [1]},
+        "no rows": {"image": pa.array([], pa.binary())},
+        "long id": {"image": [one, one], "key": ["a", "z" * 600]},
+        "odd id": {"image": [one, one], "key": ["a", "a\nb"]},
+    }
     if what in columns:
         pq.write_table(pa.table(columns[what]), path)
     elif what == "torn":
@@ -89,3 +99,38 @@ def test_what_cannot_be_used(
     assert load(setting / "out", path, *flags) == 1
     assert words in capsys.readouterr().err
     assert not list((setting / "out").glob("part*"))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("type", ["dictionary", "view", "large"])
+def test_pictures_may_have_any_type_of_bytes(setting: Path, type: str, nested: bool) -> None:
+    contents = files(5)
+    plain = pa.array(contents, pa.binary())
+    types = {"view": pa.binary_view(), "large": pa.large_binary()}
+    column = plain.dictionary_encode() if type == "dictionary" else pa.array(contents, types[type])
+    for name, one in (("plain", plain), ("other", column)):
+        (setting / name).mkdir()
+        own = pa.StructArray.from_arrays([one], ["bytes"]) if nested else one
+        pq.write_table(pa.table({"image": own}), setting / name / "x.parquet", row_group_size=5 if nested else 2)
+        assert load(setting / "out" / name, setting / name) == 0
+    for one, other in zip(found_in(setting / "out/plain"), found_in(setting / "out/other"), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_file_without_rows_does_not_stop_the_others(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_parquet(setting / "some.parquet", files(3))
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), setting / "empty.parquet")
+    assert load(setting / "out", setting / "empty.parquet", setting / "some.parquet") == 0
+    said = capsys.readouterr().out
+    assert "empty.parquet: 0 pictures in the column image of " in said
+    assert "found 3 pictures: added 3" in said
+
+
+@pytest.mark.parametrize("out", ["out", ".", "deep/out"])
+def test_a_directory_that_is_read_is_not_written(setting: Path, out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (setting / "shards").mkdir()
+    write_parquet(setting / "shards" / "a.parquet", files(3))
+    (setting / "link").symlink_to("shards")
+    assert load(setting / "link" / out, setting / "shards") == 1
+    assert f"is in {setting / 'shards'}, which is read" in capsys.readouterr().err
+    assert [path.name for path in (setting / "shards").iterdir()] == ["a.parquet"]

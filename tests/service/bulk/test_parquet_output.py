@@ -5,14 +5,18 @@ import json
 import shutil
 from errno import ENOSPC
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from models.files.directory_lock import locked
 from service.bulk.parquet_output import ParquetOutput
+from service.bulk.worker import Worker
+from service.operations.load_sources import Interrupted, PictureBatch
 from service.store_command import main
 from tests.service.bulk.pictures import files, found_in, unreadable_in, write_folder
 
@@ -92,6 +96,81 @@ def test_a_load_of_which_a_part_was_deleted_is_not_finished(setting: Path, monke
     assert not json.loads((out / "_load.json").read_bytes())["finished"]
     assert load(out, folder) == 0
     assert json.loads((out / "_load.json").read_bytes())["finished"]
+
+
+@pytest.mark.parametrize("error", [Interrupted("the device is lost"), OSError(ENOSPC, "No space left on device")])
+def test_only_items_of_parts_that_are_written_count_as_stored(
+    setting: Path, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("service.load_command.BATCH", 20)
+    encode, calls = Worker.encode, list[PictureBatch]()
+
+    async def fails_later(worker: Worker, batch: PictureBatch) -> Any:
+        calls.append(batch)
+        if len(calls) == 6:  # after 50 + 20 + 10 items: a part, and a piece of the next
+            raise error
+        return await encode(worker, batch)
+
+    folder = write_folder(setting / "pictures", files(COUNT))
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "encode", fails_later)
+        assert load(setting / "out", folder) == 1
+    said = capsys.readouterr().err
+    assert "; this load had stored 50 of 130 pictures, and a load with the same options goes on from there" in said
+    assert len(found_in(setting / "out")[0]) == 50
+    assert load(setting / "out", folder) == 0
+    assert "added 80, replaced 0, already there 50" in capsys.readouterr().out
+
+
+def test_another_column_of_pictures_is_refused(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contents, out = files(COUNT), setting / "out"
+    table = pa.table({"a": contents, "b": contents[::-1], "label": range(COUNT)})
+    pq.write_table(table, setting / "some.parquet")
+    assert load(out, setting / "some.parquet", "--picture-column", "a") == 0
+    (out / "part-000001.parquet").unlink()
+    assert load(out, setting / "some.parquet", "--picture-column", "b") == 1
+    assert "pictures are read from the columns ['b'], they were read from ['a'] (--picture-column)" in capsys.readouterr().err
+    assert not (out / "part-000001.parquet").exists()
+    (setting / "other").mkdir()
+    pq.write_table(table.drop_columns("b"), setting / "other" / "some.parquet")
+    assert load(out, setting / "other" / "some.parquet") == 0  # the same column, which is the only one now
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"ENGINE": "torch", "PRECISION": "bf16"}, "the precision (VAE_PRECISION) is bf16, it was float32"),
+        ({"ENGINE": "onnx"}, "the engine (VAE_ENGINE) is onnx, it was torch"),
+        ({"ENGINE": "torch", "MAX_BATCH": "8"}, "VAE_MAX_BATCH is 8, it was 64"),
+    ],
+)
+def test_another_way_to_compute_is_refused(
+    setting: Path,
+    variables: dict[str, str],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, out = write_folder(setting / "pictures", files(3)), setting / "out"
+    monkeypatch.setenv("VAE_ENGINE", "torch")
+    assert load(out, folder) == 0
+    (out / "part-000000.parquet").unlink()
+    for name, value in variables.items():
+        monkeypatch.setenv(f"VAE_{name}", value)
+    assert load(out, folder) == 1
+    assert f"was begun otherwise: {words}. A directory has one load" in capsys.readouterr().err
+    assert not (out / "part-000000.parquet").exists()
+
+
+def test_the_record_of_an_earlier_version_does_not_say_enough(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = write_folder(setting / "pictures", files(3)), setting / "out"
+    assert load(out, folder) == 0
+    record = json.loads((out / "_load.json").read_bytes())
+    del record["precision"], record["picture_columns"]
+    (out / "_load.json").write_text(json.dumps(record))
+    assert load(out, folder) == 1
+    said = capsys.readouterr().err
+    assert "was begun by an earlier version, which did not record everything that must stay the same (precision, " in said
 
 
 @pytest.mark.parametrize(

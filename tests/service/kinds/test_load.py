@@ -60,6 +60,60 @@ def test_ids_and_metadata_of_columns(setting: Path, capsys: pytest.CaptureFixtur
     assert "are for tables" in capsys.readouterr().err
 
 
+def ids_of(model: str, setting: Path) -> list[str]:
+    assert main(["dump", "--collection", f"of-{model}", str(setting / "dumped")]) == 0
+    return [json.loads(line)["id"] for line in (setting / "dumped.jsonl").read_text().splitlines()]
+
+
+def test_ids_are_those_of_lines_whatever_else_is_left_out(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = setting / "words.txt"
+    words.write_text("the\nZZZ#\n\n" + "t" * 100 + "\ndigit\n")
+    assert load("lines", words, "--unreadable", setting / "left.jsonl") == 1
+    told = capsys.readouterr()
+    assert "found 4 texts: added 2, replaced 0, already there 0, left out 2 (named in " in told.out
+    assert "2 of 4 texts could not be read, more than the allowed share of 0.01 (--max-corrupt)" in told.err
+    left = [json.loads(line) for line in (setting / "left.jsonl").read_text().splitlines()]
+    assert [(one["id"], one["place"].rpartition(", ")[2]) for one in left] == [
+        ("words/000001", "line 2"), ("words/000003", "line 4"),
+    ]  # fmt: skip
+    words.write_text("the\ndigits\n\nt\ndigit\n")
+    assert load("lines", words) == 0
+    assert "added 2, replaced 0, already there 2, left out 0" in capsys.readouterr().out
+    assert ids_of("lines", setting) == ["words/000000", "words/000001", "words/000003", "words/000004"]
+
+
+def test_what_a_folder_has_that_cannot_be_read_is_counted(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (setting / "drawings").mkdir()
+    for name, content in (("a", "M0 0L9 9"), ("b", "M0 0X"), ("c", "M0 0A1e-200 1e-200 0 0 1 10 10")):
+        (setting / "drawings" / f"{name}.svg").write_text(content)
+    assert load("strokes", setting / "drawings") == 0  # One is always allowed.
+    told = capsys.readouterr().out
+    assert "drawings, b.svg: SVG files that cannot be read (path data, character 5" in told
+    assert "found 3 drawings: added 2, replaced 0, already there 0, left out 1 (named above" in told
+    assert ids_of("strokes", setting) == ["drawings/a.svg", "drawings/c.svg"]
+
+
+def test_tables_are_loaded_as_the_service_takes_them(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (setting / "one.csv").write_text("species,year\nAdelie,2008,1\nGentoo,2007\n")
+    assert load("penguins", setting / "one.csv") == 0
+    told = capsys.readouterr().out
+    assert "not in the file, so that all their cells are missing: 'island', 'bill_length_mm'" in told
+    assert "found 2 rows: added 1, replaced 0, already there 0, left out 1 (named above" in told
+    assert ids_of("penguins", setting) == ["one/000001"]
+    (setting / "none.csv").write_text("species,year\nAdelie,2008,1\nGentoo,2007,2\n")
+    assert load("penguins", setting / "none.csv") == 1
+    assert "2 lines without 2 cells, as the header has: line 2 has 3; line 3 has 3" in capsys.readouterr().err
+
+
+def test_parquet_files_name_what_was_left_out(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow")
+    (setting / "words.txt").write_text("the\nZZZ#\ndigit\n")
+    assert main(["load", "--out", str(setting / "out"), "--model", "lines", str(setting / "words.txt")]) == 0
+    (left,) = [json.loads(line) for line in (setting / "out" / "_unreadable.jsonl").read_text().splitlines()]
+    assert left["id"] == "words/000001"
+    assert json.loads((setting / "out" / "_load.json").read_text())["left_out"] == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

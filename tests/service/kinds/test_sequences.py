@@ -2,19 +2,16 @@
 
 import time
 import xml.etree.ElementTree as ET
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import torch
 from fastapi import FastAPI
 
-from models import checkpoint
 from service.engine.errors import DeadlineExceeded
 from service.inference.inference import Inference
-from service.inference.kinds.sequence_lanes import weigher
+from service.rest import bodies
 from service.rest.kinds import wire, wire_of
 from service.rest.kinds.texts import TextsWire
 from tests.service.kinds.kind_requests import BY_MODEL, SQUARE, TRIANGLE
@@ -174,7 +171,7 @@ async def test_drawings_without_a_shape_are_told(client: httpx.AsyncClient) -> N
 
 async def test_reading_svg_ends_at_the_deadline(client: httpx.AsyncClient) -> None:
     slow = "M0 0" + "l1 1l-1 2" * 9000
-    late = await client.post("/encode?model=strokes&timeout_ms=100", json={"strokes": [slow] * 2})
+    late = await client.post("/encode?model=strokes&timeout_ms=10", json={"strokes": [slow] * 2})
     assert (late.status_code, "while SVG was read" in late.json()["detail"]) == (504, True)
 
 
@@ -236,18 +233,50 @@ async def test_no_operation_draws_from_the_mean_of_a_sequence(client: httpx.Asyn
         assert (refused.status_code, "use temperature=1" in refused.json()["detail"]) == (422, True), refused.text
 
 
+@pytest.mark.parametrize("model", ["strokes", "lines", "penguins"])
+async def test_no_operation_ignores_a_label(client: httpx.AsyncClient, model: str) -> None:
+    about = BY_MODEL[model]
+    item, z = {about.one: about.items[0]}, [[0.0] * 4]
+    ends = {"start": {"z": z[0]}, "end": {"z": z[0]}}
+    file = (await client.post(f"/compress?model={model}", json=item)).content
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("/encode", item),
+        ("/decode", {"z": z}),
+        ("/reconstruct", item),
+        ("/score", item),
+        ("/interpolate", ends),
+        ("/traverse", item),
+        ("/compress", item),
+    ]
+    for path, body in asked:
+        for more, sent in (("&label=7", body), ("", {**body, "label": 7})):
+            refused = await client.post(f"{path}?model={model}{more}", json=sent)
+            assert (refused.status_code, refused.json().get("code")) == (422, "no_such_label"), (path, refused.text)
+    refused = await client.post(f"/decompress?model={model}&label=7", content=file)
+    assert (refused.status_code, refused.json()["code"]) == (422, "no_such_label")
+
+
 @pytest.mark.parametrize("model", SEQUENCES)
-def test_a_lane_that_weighs_shows_the_check_of_its_batches_what_each_step_adds(kinds: Path, model: str) -> None:
-    """The sum alone hides most differences between batch sizes."""
-    found = checkpoint.read(kinds / model)
-    vae, spec, length = found.vae.requires_grad_(False), found.manifest.preprocessing, found.vae.config.shape[0]
-    x = torch.from_numpy(spec.rows(BY_MODEL[model].items, length))
-    z = torch.from_numpy(np.random.default_rng(0).standard_normal((len(x), 4), np.float32))
-    answers = weigher(vae, length)(torch.cat([z, x.flatten(1).float()], 1))
-    assert answers.shape == (len(x), 1 + length + 1)
-    assert torch.equal(answers[:, 0], vae.decode(z).log_prob(vae.kind.to_x(x)))
-    assert torch.equal(answers[:, 0], answers[:, 1:].sum(1))
-    ends = torch.from_numpy(np.array([len(item) for item in BY_MODEL[model].items]))
-    for row, end in zip(answers[:, 1:], ends, strict=True):
-        assert (row[: end + 1] != 0).all()
-        assert (row[end + 1 :] == 0).all()
+async def test_the_coldest_temperatures_are_greedy(client: httpx.AsyncClient, model: str) -> None:
+    greedy = await data(client, f"/sample?model={model}&n=4&seed=2&temperature=0")
+    for temperature in ("1e-323", "1e-45", "1e-40", "2e-38", "1e-35", "1e-20"):
+        assert await data(client, f"/sample?model={model}&n=4&seed=2&temperature={temperature}") == greedy
+
+
+async def test_drawings_of_too_many_points_are_counted_in_points(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "MOST_LISTS", 1000)
+    refused = await client.post("/encode?model=strokes", json={"strokes": [[[0, 0, 0]] * 2000]})
+    assert (refused.status_code, refused.json()["code"]) == (413, "too_many_items")
+    assert "the JSON has about 2002 points of drawings, at most 1000 are allowed" in refused.json()["detail"]
+    bodies_of_rows: list[dict[str, Any]] = [{"rows": [{"year": 2008}] * 5000}, {"rows": [{}] * 20_000}]
+    for body in bodies_of_rows:
+        refused = await client.post("/encode?model=penguins", json=body)
+        assert (refused.status_code, f"has {len(body['rows'])} items, at most 64" in refused.json()["detail"]) == (413, True)
+
+
+async def test_a_format_of_other_models_is_told(client: httpx.AsyncClient) -> None:
+    refused = await client.get("/sample?model=lines&format=webp")
+    assert refused.status_code == 422
+    assert refused.json()["detail"].endswith("; formats in takes of /models says which of these a model answers")

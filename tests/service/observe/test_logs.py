@@ -107,3 +107,19 @@ def test_the_access_log_goes_to_the_writer_or_to_whoever_listens(
     writer.flush()
     assert [json.loads(line)["request_id"] for line in capfd.readouterr().err.splitlines()] == ["first", "second"]
     assert [record.__dict__["request_id"] for record in caplog.records] == ["second"]
+
+
+@pytest.mark.parametrize("text", ["y" * 3_000_000, "y\n" * 1_000_000])
+def test_a_text_of_any_length_takes_a_bounded_part_of_the_log(text: str) -> None:
+    try:
+        raise LookupError(text)
+    except LookupError:
+        one = record("failed: %s", text)
+        one.exc_info = sys.exc_info()
+    found = json.loads(JsonFormatter().format(one))
+    assert len(found["message"]) < 5_000
+    assert len(found["exception"]) < 20_000
+    assert "Traceback" in found["exception"]
+    assert "left out ..." in found["exception"]
+    words = TextFormatter("%(levelprefix)s %(message)s", use_colors=False)
+    assert len(words.format(one)) < 40_000

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -85,6 +86,32 @@ def test_the_same_id_twice_is_refused_and_a_prefix_tells_them_apart(tmp_path: Pa
     assert ids == ["a/x/000000", "a/x/000001", "b/x/000000", "b/x/000001", "a/1.png", "b/1.png"]
     with pytest.raises(LoadError, match="a is given twice"):
         sources_of([folders[0], folders[0]], SPEC, prefix=True)
+
+
+@pytest.mark.parametrize(("one", "other"), [(b"a\nb.png", b"a\\nb.png"), (b"caf\xe9.png", b"caf\\xe9.png")])
+@pytest.mark.parametrize("single", [False, True])
+def test_names_that_only_look_alike_are_told_apart(tmp_path: Path, one: bytes, other: bytes, single: bool) -> None:
+    paths = []
+    for i, name in enumerate((one, other)):
+        paths.append(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
+        write(tmp_path / f"{i}.png").rename(paths[-1])
+    with pytest.raises(LoadError) as caught:
+        sources_of(paths if single else [tmp_path], SPEC)
+    first, second = sorted(repr(path.name) for path in paths)
+    said = str(caught.value)
+    assert f"{tmp_path}: the pictures with the names " in said
+    assert f" {first} " in said
+    assert f" {second} " in said
+    assert f"would both have the id {other.decode()!r}" in said
+    assert said.isprintable()
+
+
+def test_an_archive_of_pictures_is_to_be_unpacked(tmp_path: Path) -> None:
+    write_all(tmp_path, "a.png")
+    with ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "a.png")
+    with pytest.raises(LoadError, match="an archive of picture files; unpack it, and give its folder instead"):
+        sources_of([tmp_path / "x.zip"], SPEC)
 
 
 def test_single_pictures_are_one_source(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
+from service.diffusers_remote.query import UnusableQuery
 from service.engine.errors import Closed, DeadlineExceeded, DeviceLost, DeviceStuck, DeviceUnusable, Overloaded, TooLarge
 from service.formats.decoder_processes.fork_server import DecoderUnavailable
 from service.formats.errors import TooBig, TooCostly, Undecodable, Unsupported, Unusable
 from service.formats.forms import TooManyParts
+from service.formats.json_size import TooManyValues
 from service.http import body_memory
 from service.http.access.allowance import ConcurrencyExceeded, RateExceeded
 from service.http.access.keys import MissingScope, NothingHere, Unauthorized
+from service.http.content_coding import Corrupt, Encoded
 from service.http.cross_site import OtherSite
-from service.http.endpoint import Encoded, ShuttingDown, Starting, TooLate
+from service.http.endpoint import ShuttingDown, Starting, TooLate
 from service.http.host_check import UnknownHost
 from service.http.problems import Malformed
 from service.http.receive import BodyTooLarge
@@ -19,6 +22,7 @@ from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.inference.regret_lane import ModelChanged
 from service.latents.density import NoDensity
 from service.latents.directions import NoDirection
+from service.open_inference.errors import AdminOff, BadRequest, NoSuchModel
 from service.operations import compress
 from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
@@ -27,7 +31,6 @@ from service.operations.directions import BadSides
 from service.operations.manifold import NoSuchDimension
 from service.operations.score import NoCalibration, NoSuchScore
 from service.operations.traverse import NoKl
-from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.server.errors import HeadTooLarge, SpokeTls, TooManyConnections, TooSlow, TrailersTooLarge
 from service.store import errors as refusals
@@ -41,8 +44,11 @@ ERRORS: list[tuple[Exception, int, str]] = [
     *((error, 400, "malformed_request") for error in (Malformed(), SpokeTls())),
     (Unauthorized(presented=False), 401, "unauthorized"),
     (MissingScope("app", "store"), 403, "missing_scope"),
+    (AdminOff(), 403, "admin_off"),
+    (BadRequest("the sizes do not add up"), 400, "invalid_request"),
+    (Corrupt("half of it is missing"), 400, "undecodable"),
     (NothingHere("/x"), 404, "not_found"),
-    (UnknownModel("gray", ["grey"]), 404, "unknown_model"),
+    *((error, 404, "unknown_model") for error in (UnknownModel("gray", ["grey"]), NoSuchModel("there is no grey.paint"))),
     (NoCheckpoint("gray", Path("/nowhere")), 404, "no_checkpoint"),
     (UnknownCollection("digit", ["digits"]), 404, "unknown_collection"),
     (UnknownItem("digits", "7"), 404, "unknown_item"),
@@ -76,6 +82,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (NoSuchScore("grey", "nll", ("knn", "deviance")), 422, "invalid_parameter"),
     (NotSequences("grey"), 422, "unusable_model"),
     (TooLong("beginning 0 has 7 steps"), 422, "invalid_parameter"),
+    (UnusableQuery("height is given twice"), 422, "invalid_parameter"),
     (NoSuchPrior("the model 'grey' has no vamp prior"), 422, "no_such_prior"),
     (NoSuchLabel("the model 'grey' has no label '7'"), 422, "no_such_label"),
     (BadFilter("no"), 422, "invalid_filter"),

@@ -12,18 +12,10 @@ from PIL import Image
 from service.engine.errors import TooLarge
 from service.formats.errors import Unusable
 from service.formats.forms import Part
+from service.formats.json_size import COUNTED_AT_ONCE, LONGEST_UNICODE, MOST_SPACES, TooManyValues
 from service.formats.npy import npy
 from service.http.call import Call
-from service.rest.bodies import (
-    COUNTED_AT_ONCE,
-    LONGEST_UNICODE,
-    MOST_SPACES,
-    Body,
-    TooManyValues,
-    latents_of,
-    pictures_of,
-    read_body,
-)
+from service.rest.bodies import Body, latents_of, pictures_of, read_body
 from service.rest.points import ends_of
 
 

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from service import app as application
+from service.app import create_app
 from service.http.call import Answer, Call
 from service.http.registry import Registry
 from service.rest.parameters import read_parameters
 from service.rest.registration import Router, add, describe_operation
+from service.rest.routes.families import ROUTERS
 from service.rest.schemas import NoParameters
 from service.settings import Settings
 from tests.service.asgi import Exchange, send
@@ -30,7 +31,7 @@ def router(monkeypatch: pytest.MonkeyPatch) -> Router:
     description = describe_operation(NoParameters, {"text/plain": {"schema": {"type": "string"}}}, {})
     add(router, "/score", ["POST"], score, "A score", description, scope="infer", label="score")
     add(router, "/score/{name}", ["POST"], score, "A score", description, scope="infer", label="score")
-    monkeypatch.setattr(application, "ROUTERS", [*application.ROUTERS, router])
+    monkeypatch.setattr("service.app.ROUTERS", [*ROUTERS, router])
     return router
 
 
@@ -39,7 +40,7 @@ async def test_a_new_endpoint(weights: Path, tmp_path: Path) -> None:
     settings = Settings(
         models_dir=weights, default_model="grey", device="cpu", threads=1, api_keys=SecretStr(KEYS), store=str(tmp_path / "s")
     )
-    app = application.create_app(settings)
+    app = create_app(settings)
     statuses = {b"": 401, b"a-key-that-may-store": 403, b"a-key-that-may-infer": 200}
     async with app.router.lifespan_context(app):
         await app.state.started.wait()

@@ -30,7 +30,7 @@
 {{- fail (printf "models.image.digest is not set: set it to the sha256:... that `docker buildx imagetools inspect %s:TAG` prints" .Values.models.image.repository) }}
 {{- end }}
 {{- if eq .Values.image.tag "latest" }}
-{{- fail "image.tag is latest, which says nothing about what runs: set image.digest to the sha256:... of the image, or image.tag to a version, such as 0.1.0" }}
+{{- fail "image.tag is latest, which says nothing about what runs: set image.digest to the sha256:... of the image, or image.tag to a version, such as 0.2.0" }}
 {{- end }}
 {{- range $name, $_ := .Values.settings }}
 {{- with get (include "vae.ofTheChart" $ | fromYaml) $name }}

@@ -16,10 +16,11 @@ from torch import Tensor
 
 import models
 from models import VAE, VAEConfig
+from models.onnx_graph import is_installed
 from service.engine.device import Device, EngineName, Precision, QueueLimits
 from service.engine.errors import DeviceUnusable
 from service.engine.programs import onnx_program
-from service.engine.programs.onnx_program import TOLERANCE, OnnxProgram, OnnxUnusable, is_installed, start_sessions
+from service.engine.programs.onnx_program import TOLERANCE, OnnxProgram, OnnxUnusable, start_sessions
 from service.latents import noise as seeds
 
 Function = Callable[[Tensor], Tensor]
@@ -265,7 +266,7 @@ def test_onnx_is_refused_where_it_cannot_be(device: Device) -> None:
 
 
 def test_where_it_is_not_installed_auto_means_torch_and_onnx_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.engine.programs.onnx_program.find_spec", lambda name: None)
+    monkeypatch.setattr("models.onnx_graph.find_spec", lambda name: None)
     assert Device("cpu", 1).engine == "torch"
     with pytest.raises(OnnxUnusable, match=r"pip install 'vae-service\[onnx\]'"):
         start_sessions(lambda x: x, examples(), 1)

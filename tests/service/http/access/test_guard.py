@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from service.app import create_app
+from service.door_routes import DoorRoutes
 from service.http.access.guard import Access
 from service.http.registry import ANY_KEY, CLOSED, OPEN
 from service.settings import Settings
@@ -41,7 +42,7 @@ def app(weights: Path, tmp_path: Path) -> FastAPI:
 def paths(routes: Any) -> Iterator[tuple[str, set[str]]]:
     """(path, methods) of all routes, however deep."""
     for route in routes:
-        inner = getattr(route, "original_router", None)
+        inner = route if isinstance(route, DoorRoutes) else getattr(route, "original_router", None)
         if inner is not None:
             yield from paths(inner.routes)
         else:
@@ -69,8 +70,14 @@ def code(body: bytes) -> str:
 
 def test_every_route_is_registered_with_a_scope(app: FastAPI) -> None:
     access: Access = app.state.access
-    assert {access.scope_of(path) for _, path in requests(app)} == {OPEN, ANY_KEY, "infer", "store"}
+    assert {access.scope_of(path) for _, path in requests(app)} == {OPEN, ANY_KEY, "infer", "store", "admin"}
     expected = {"/encode": "infer", "/collections/x/items/a/b": "store", "/docs": ANY_KEY, "/health/live": OPEN, "/": OPEN}
+    expected |= {
+        "/v2/models/x/infer": "infer",
+        "/v2/repository/models/x/load": "admin",
+        "/v2": ANY_KEY,
+        "/diffusers/x/decode": "infer",
+    }
     expected |= {"/explore": OPEN, "/explore/main.js": OPEN, "/explorer": CLOSED}
     # A path below one that is registered needs the same, so that nobody finds out without a key what there is.
     expected |= {"/encode/x": "infer", "/health/x": ANY_KEY, "/models/x/map": "infer"}
@@ -80,7 +87,8 @@ def test_every_route_is_registered_with_a_scope(app: FastAPI) -> None:
 
 def is_open(path: str) -> bool:
     """Whether a path needs no key: the service's health, and the page that asks for a key."""
-    return path in ("/", "/health/live", "/health/ready", "/explore") or path.startswith("/explore/")
+    health = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
+    return path in ("/", "/explore", *health) or path.startswith("/explore/")
 
 
 async def test_only_health_and_the_page_answer_without_a_key(app: FastAPI) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -281,3 +282,13 @@ async def test_the_python_client_says_it_everywhere(client: httpx.AsyncClient) -
         await caller.encode_many(X, label=labels[:3], batch_size=2)
     with pytest.raises(InvalidRequest, match="shape"):
         await caller.encode(X)
+
+
+async def test_a_number_with_a_point_is_no_label(client: httpx.AsyncClient) -> None:
+    for query, body in (("", {"label": 7.0}), ("", {"label": [7.0]}), ("?label=7.0", {})):
+        refused = await client.post(f"/decode{query}", content=json.dumps({"z": [[0, 0, 0]], **body}))
+        assert refused.status_code == 422, body
+    assert (
+        "must be a text, a whole number, or a list of these, not 7.0"
+        in (await client.post("/decode", content='{"z": [[0, 0, 0]], "label": 7.0}')).json()["detail"]
+    )

@@ -1,0 +1,1 @@
+"""python -m models.convert: checkpoints of other software become ours, where the architecture exists here."""

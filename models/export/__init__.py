@@ -1,0 +1,1 @@
+"""python -m models.export: a model in formats that other programs read."""

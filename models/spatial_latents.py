@@ -1,0 +1,95 @@
+"""Latents with a shape, (C, h, w), as the nets of AutoencoderKL have them: sizes, and the scale on which others use them.
+
+Knows nothing of torch, files or HTTP.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from reprlib import repr as short_repr
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.vae import VAEConfig
+
+ARCH = "autoencoder_kl"
+# What AutoencoderKL takes for an option that a configuration leaves out.
+CHANNELS, WIDTHS, SCALING_FACTOR = 4, (64,), 0.18215
+# Above any autoencoder of pictures: 16 channels are usual, and 4 levels.
+MAX_CHANNELS, MAX_LEVELS = 1024, 8
+
+
+@dataclass(frozen=True)
+class SpatialLatents:
+    """How the latents of a net that takes pictures of any size are made up.
+
+    `factor`: pixels of a side of a picture for one of the latent. A latent z stands for (z - shift) * scaling in diffusion
+    models, with a shift and a scaling of each channel.
+    """
+
+    channels: int
+    factor: int
+    scaling_factor: float
+    shift_factor: float | None = None
+    mean: tuple[float, ...] | None = None  # `latents_mean` of the configuration, and `latents_std`
+    std: tuple[float, ...] | None = None
+
+    def shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Return the shape of the latent of a picture, (C, h, w)."""
+        return self.channels, height // self.factor, width // self.factor
+
+    def size_of(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return (H, W) of the picture of a latent (C, h, w)."""
+        return shape[1] * self.factor, shape[2] * self.factor
+
+    def fits(self, height: int, width: int) -> bool:
+        """Return whether the net takes pictures of this size without cutting them."""
+        return min(height, width) > 0 and not height % self.factor and not width % self.factor
+
+    @property
+    def usual(self) -> tuple[list[float], list[float]]:
+        """Means and standard deviations of the channels of latents, as the configuration says they are over a data set."""
+        if self.mean is not None and self.std is not None:
+            return list(self.mean), [std / self.scaling_factor for std in self.std]
+        return [self.shift_factor or 0.0] * self.channels, [1 / self.scaling_factor] * self.channels
+
+
+def spatial_latents(config: "VAEConfig") -> SpatialLatents | None:
+    """Return how the latents of a model are made up; None if they have no shape. Raises ValueError."""
+    return read_options(config.arch_options) if config.arch == ARCH else None
+
+
+def read_options(options: Mapping[str, Any]) -> SpatialLatents:
+    """Read the options of AutoencoderKL. Raises ValueError for values that no latent can have."""
+    widths, channels = options.get("block_out_channels", WIDTHS), options.get("latent_channels", CHANNELS)
+    if not isinstance(widths, (list, tuple)) or not 0 < len(widths) <= MAX_LEVELS:
+        raise ValueError(f"block_out_channels must be a list of 1 to {MAX_LEVELS} numbers, not {short_repr(widths)}")
+    if type(channels) is not int or not 0 < channels <= MAX_CHANNELS:
+        raise ValueError(f"latent_channels must be an integer from 1 to {MAX_CHANNELS}, not {short_repr(channels)}")
+    scaling = _number(options.get("scaling_factor", SCALING_FACTOR), "scaling_factor")
+    if scaling <= 0:
+        raise ValueError(f"scaling_factor must be above 0, not {scaling:g}")
+    shift = options.get("shift_factor")
+    mean, std = (_each(options.get(name), name, channels) for name in ("latents_mean", "latents_std"))
+    if (mean is None) != (std is None):
+        raise ValueError("latents_mean and latents_std go together: give both, or none")
+    if std is not None and min(std) <= 0:
+        raise ValueError(f"latents_std must be above 0, not {min(std):g}")
+    return SpatialLatents(
+        channels, 2 ** (len(widths) - 1), scaling, None if shift is None else _number(shift, "shift_factor"), mean, std
+    )
+
+
+def _each(value: object, name: str, channels: int) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) or len(value) != channels:
+        raise ValueError(f"{name} must be a list of {channels} numbers, one for each channel, not {short_repr(value)}")
+    return tuple(_number(one, name) for one in value)
+
+
+def _number(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, not {short_repr(value)}")
+    return float(value)

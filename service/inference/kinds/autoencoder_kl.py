@@ -1,0 +1,241 @@
+"""Pictures of any size, and latents with a shape, (C, h, w): models with the net AutoencoderKL.
+
+The model's own size has lanes as every model of pictures. Other sizes get lanes when they are needed, and pictures above a
+size are computed in tiles. Knows nothing of HTTP or of files.
+"""
+
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.checkpoint import Checkpoint, Manifest
+from models.distributions import Likelihood
+from models.spatial_latents import SpatialLatents, spatial_latents
+from models.vae import LOGVAR_MAX, LOGVAR_MIN, VAE
+from service.engine.device import Device
+from service.engine.errors import Overloaded
+from service.engine.lane import Lane
+from service.formats.errors import TooBig, Unusable
+from service.formats.raw_items import RawItems
+from service.inference.kinds import picture_encoding
+from service.inference.kinds.own_sizes import decode_own_sizes
+from service.inference.kinds.pictures import ServedPictures, decoder, with_examples
+from service.inference.kinds.served_kind import Floats, encoder
+from service.inference.kinds.sized_lanes import REQUEST_PIXELS, WAITING_PIXELS, SizedLanes, limits_of
+from service.inference.kinds.tiles import Tiling, tiling
+
+if TYPE_CHECKING:
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
+
+# A picture with more pixels than WHOLE_PIXELS is computed in tiles of TILE x TILE pixels, neighbours of which share OVERLAP.
+WHOLE_PIXELS, TILE, OVERLAP = 1024 * 1024, 512, 128
+# The largest picture.
+MAX_PIXELS = 2048 * 2048
+
+
+class ServedAutoencoderKL(ServedPictures):
+    """A model of pictures whose net takes any size that is a multiple of its factor.
+
+    Posteriors and latents are flattened, (N, 3, D) and (N, D), where D depends on `Inference.size`.
+    """
+
+    optimises = False
+    default_scores = ("reconstruction",)
+    spatial: SpatialLatents
+
+    def __init__(
+        self, manifest: Manifest, lanes: dict[str, Lane], likelihood: Likelihood, spatial: SpatialLatents, sized: SizedLanes
+    ) -> None:
+        super().__init__(manifest, lanes, likelihood)
+        self.spatial, self.sized = spatial, sized
+        sized.tell_of = lambda name, lane: self.tell_of(name, lane)
+        self._pixels = 0  # of the pictures that are being computed, or wait for it
+
+    @classmethod
+    async def start(cls, name: str, checkpoint: Checkpoint, device: Device) -> "ServedAutoencoderKL":
+        config = checkpoint.manifest.model
+        spatial = spatial_latents(config)
+        if spatial is None:
+            raise RuntimeError(f"the latents of {config.arch} have no shape")
+        limits = limits_of(config.shape[1] * config.shape[2], device)
+        work = partial(with_examples, checkpoint, device.torch_device, limits.max_batch)
+        vae, latents, floats, likelihood = await device.aside(work)
+        bytes_ = np.rint(floats * 255).astype(np.uint8)
+        made = await device.lanes(encoder(vae), bytes_, floats, name=f"{name} encode", only_torch=True, limits=limits)
+        try:
+            made += await device.lanes(decoder(vae), latents, name=f"{name} decode", only_torch=True, limits=limits)
+        except BaseException:
+            device.forget(made)
+            raise
+        sized = SizedLanes(name, {"encode": any_encoder(vae), "decode": any_decoder(vae)}, device)
+        lanes = dict(zip(("encode", "encode_float", "decode"), made, strict=True))
+        return cls(checkpoint.manifest, lanes, likelihood, spatial, sized)
+
+    @property
+    def all_lanes(self) -> Mapping[str, Lane]:
+        return {**self.lanes, **self.sized.lanes}
+
+    def end(self, device: Device) -> None:
+        self.sized.close()
+        super().end(device)
+
+    def latent_shape(self, size: tuple[int, int] | None = None) -> tuple[int, int, int]:
+        """Return the shape of the latent of a picture of a size (H, W), or of the model's own size: (C, h, w)."""
+        return self.spatial.shape(*(size or self.shape[:2]))
+
+    def encode(
+        self, pipeline: "Pipeline", items: RawItems, inference: "Inference", originals: list[NDArray[Any]] | None = None
+    ) -> Coroutine[Any, Any, Floats]:
+        if not inference.any_size:
+            if items.rows is not None and items.rows.shape[2:] != self.shape[:2]:
+                height, width, _ = self.shape
+                raise Unusable(
+                    f"the pictures have {items.rows.shape[2]} x {items.rows.shape[3]} pixels (height x width), and here the "
+                    f"model takes {height} x {width} only; resize them"
+                )
+            return picture_encoding.encode(pipeline, items, inference, originals)
+        return self._encode_any(pipeline, items, inference, originals)
+
+    async def _encode_any(
+        self, pipeline: "Pipeline", items: RawItems, inference: "Inference", originals: list[NDArray[Any]] | None
+    ) -> Floats:
+        if items.rows is None:
+            unit, most = self.spatial.factor, MAX_PIXELS
+            rows: NDArray[Any] = await decode_own_sizes(pipeline, items, inference, unit, most, REQUEST_PIXELS)
+        else:
+            rows = picture_encoding.inked(items.rows, inference.preprocessing)
+        height, width = rows.shape[2:]
+        self.check_size(height, width, len(rows))
+        if originals is not None:
+            originals.append(rows)
+        inference.size = None if (height, width) == self.shape[:2] else (height, width)
+        with self._admitted(len(rows) * height * width):
+            if inference.size is None:
+                if items.rows is None:
+                    return await picture_encoding.encode_pixels(pipeline, rows, inference)
+                return await picture_encoding.encode(pipeline, items, inference)
+            if items.rows is not None:
+                for item, pixels in enumerate(rows):
+                    inference.warnings.add_blank(pixels, item)
+            if rows.dtype == np.uint8:
+                rows = await pipeline.offload(4 * rows.size, partial(np.divide, rows, 255, dtype=np.float32))
+            if height * width <= WHOLE_PIXELS:
+                async with self.sized.lane("encode", rows.shape[1:], height * width, inference.deadline) as lane:
+                    return await pipeline.through(lane, rows, inference)
+            return await self._encode_tiles(pipeline, rows, inference)
+
+    async def _encode_tiles(self, pipeline: "Pipeline", rows: Floats, inference: "Inference") -> Floats:
+        """Return the posteriors of pictures that are too large to be encoded whole: mu and logvar are blended."""
+        channels, height, width = rows.shape[1:]
+        grid = self._tiling((height, width))
+        tile = grid.tile[0] * self.spatial.factor, grid.tile[1] * self.spatial.factor
+        pixels = Tiling(tile, *(tuple(self.spatial.factor * n for n in starts) for starts in (grid.tops, grid.lefts)))
+        found = np.empty((len(rows), 3, int(np.prod(self.latent_shape((height, width))))), np.float32)
+        async with self.sized.lane("encode", (channels, *tile), tile[0] * tile[1], inference.deadline) as lane:
+            for i, picture in enumerate(rows):
+                posteriors = await _in_slices(pipeline, lane, pixels.cut(picture), inference)
+                blend = partial(self._blended, grid, posteriors)
+                found[i] = await pipeline.offload(posteriors.nbytes, blend)
+        return found
+
+    def _blended(self, grid: Tiling, posteriors: Floats) -> Floats:
+        """Return the posterior, (3, D), whose tiles are given, (tiles, 3, D')."""
+        shaped = posteriors.reshape(len(grid), 3, self.spatial.channels, *grid.tile)
+        last = shaped.transpose(0, 1, 3, 4, 2)  # (tiles, 3, h, w, C)
+        mu, logvar = (grid.blend(last[:, i]).transpose(2, 0, 1) for i in (0, 2))
+        return np.stack([mu, np.exp(logvar / 2), logvar]).reshape(3, -1)
+
+    def _tiling(self, size: tuple[int, int]) -> Tiling:
+        """Return the tiles of the latent of a picture of a size (H, W)."""
+        factor = self.spatial.factor
+        return tiling((size[0] // factor, size[1] // factor), max(1, TILE // factor), max(1, OVERLAP // factor))
+
+    def check_size(self, height: int, width: int, count: int) -> None:
+        """Raise Unusable or TooBig unless pictures can have this size, and a request so many of them."""
+        factor = self.spatial.factor
+        if not self.spatial.fits(height, width):
+            raise Unusable(
+                f"the pictures have {height} x {width} pixels (height x width), but each side must be a multiple of {factor}; "
+                "cut or enlarge them"
+            )
+        for pixels, most, what in (
+            (height * width, MAX_PIXELS, "each"),
+            (count * height * width, REQUEST_PIXELS, "all together"),
+        ):
+            if pixels > most:
+                raise TooBig(
+                    f"the pictures have {pixels} pixels {what} ({count} of {height} x {width}), at most {most} are allowed; "
+                    "send smaller or fewer ones"
+                )
+
+    @contextmanager
+    def _admitted(self, pixels: int) -> Iterator[None]:
+        """Count pixels while they wait and are computed. Raises Overloaded; a request that is alone is always admitted."""
+        if self._pixels and self._pixels + pixels > WAITING_PIXELS:
+            raise Overloaded(1.0, f"pictures with {self._pixels} pixels are waiting; they should be done")
+        self._pixels += pixels
+        try:
+            yield
+        finally:
+            self._pixels -= pixels
+
+    async def decode(self, pipeline: "Pipeline", z: Floats, inference: "Inference") -> Floats:
+        height, width = inference.size or self.shape[:2]
+        self.check_size(height, width, len(z))
+        with self._admitted(len(z) * height * width):
+            if inference.size is None:
+                return await super().decode(pipeline, z, inference)
+            shaped = z.reshape(len(z), *self.latent_shape(inference.size))
+            if height * width <= WHOLE_PIXELS:
+                async with self.sized.lane("decode", shaped.shape[1:], height * width, inference.deadline) as lane:
+                    return await pipeline.through(lane, shaped, inference)
+            return await self._decode_tiles(pipeline, shaped, inference)
+
+    async def _decode_tiles(self, pipeline: "Pipeline", z: Floats, inference: "Inference") -> Floats:
+        """Decode latents (N, C, h, w) of pictures that are too large to be decoded whole."""
+        height, width = inference.size or self.shape[:2]
+        grid, factor = self._tiling((height, width)), self.spatial.factor
+        shape = self.spatial.channels, *grid.tile
+        found = np.empty((len(z), height, width, self.shape[2]), np.float32)
+        async with self.sized.lane("decode", shape, grid.tile[0] * grid.tile[1] * factor**2, inference.deadline) as lane:
+            for i, latent in enumerate(z):
+                tiles = await _in_slices(pipeline, lane, grid.cut(latent), inference)
+                found[i] = await pipeline.offload(tiles.nbytes, partial(grid.blend, tiles, factor))
+        return found
+
+
+async def _in_slices(pipeline: "Pipeline", lane: Lane, tiles: Floats, inference: "Inference") -> Floats:
+    """Send the tiles of one picture through a lane, which may take fewer rows at a time. Raises BatcherError."""
+    slices = [tiles[first : first + lane.max_rows] for first in range(0, len(tiles), lane.max_rows)]
+    return np.concatenate([await pipeline.through(lane, rows, inference) for rows in slices])
+
+
+def any_encoder(vae: VAE) -> Any:
+    """Return the function from pictures of any size to posteriors: (B, C, H, W) -> (B, 3, D): mu, sigma, logvar."""
+    net: Any = vae.net
+
+    def encode(x: Tensor) -> Tensor:
+        mu, logvar = (part.float().flatten(1) for part in net.encode_any(x))
+        logvar = logvar.clamp(LOGVAR_MIN, LOGVAR_MAX)
+        return torch.stack([mu, torch.exp(0.5 * logvar), logvar], dim=1)
+
+    return encode
+
+
+def any_decoder(vae: VAE) -> Any:
+    """Return the function from latents of any size to means of pixels: (B, c, h, w) -> (B, H, W, C)."""
+    net: Any = vae.net
+
+    def decode(z: Tensor) -> Tensor:
+        picture: Tensor = net.decode_any(z).float()
+        mean: Tensor = vae.likelihood(picture).mean
+        return mean.permute(0, 2, 3, 1).contiguous()
+
+    return decode
