@@ -6,9 +6,10 @@ of models or requests.
 """
 
 import logging
+import math
 import time
 from collections.abc import Generator, Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,8 +19,13 @@ from service.engine.programs.torch_program import Program, Rows
 
 log = logging.getLogger(__name__)
 
-# A bucket is checked on this many slices of the examples; the fastest of these runs counts as its time.
+# A bucket is checked on at least so many slices of rows; the fastest of these runs counts as its time.
 CHECKED_WINDOWS = 4
+# And on so many rows, or more if a row has so few answers that all together are fewer than CHECKED_ANSWERS. Small batches may
+# use other kernels, which round otherwise, and in some models this shows in one row of ten only.
+CHECKED_ROWS, CHECKED_ANSWERS, MOST_CHECKED_ROWS = 32, 4096, 128
+# If the examples are fewer than these rows, so many times as many are made of them at most.
+MOST_CROSSINGS = 8
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]  # runs a few batches between two yields, so that live traffic can be served at each yield
@@ -27,6 +33,13 @@ Steps = Generator[None, None, T]  # runs a few batches between two yields, so th
 
 class NotInvariant(Exception):
     """A program's answers depend on a row's place in the batch, so that equal requests would get unequal answers."""
+
+
+class Reference(NamedTuple):
+    """What the reference answers to rows: those that smaller buckets are compared with."""
+
+    rows: Rows
+    answers: Rows
 
 
 class BucketedProgram:
@@ -83,27 +96,39 @@ class BucketedProgram:
 
     # The generators below run before the program serves; other batches may run at each yield.
 
-    def check_reference(self) -> Steps[Rows]:
-        """Return the reference's answers to the examples. Raise NotInvariant if they depend on a row's place in the batch."""
+    def check_reference(self, least_rows: int = CHECKED_ROWS) -> Steps[Reference]:
+        """Return the reference's answers to the examples, and to more rows if these are fewer than what is to be checked.
+
+        Raise NotInvariant if the answers depend on a row's place in the batch.
+        """
         times: list[float] = []
-        reference = self._run(self._examples, times)
+        answers = self._run(self._examples, times)
         # A lone row has no other place; running it again only tells how long that takes.
         for shift in (1, self.reference // 2, self.reference - 1) if self.reference > 1 else (0,):
             yield
-            answers = self._run(np.roll(self._examples, shift, axis=0), times)
-            if not np.array_equal(np.roll(answers, -shift, axis=0), reference, equal_nan=True):
+            shifted = self._run(np.roll(self._examples, shift, axis=0), times)
+            if not np.array_equal(np.roll(shifted, -shift, axis=0), answers, equal_nan=True):
                 raise NotInvariant(f"in batches of {self.reference} a row's answer depends on its place in the batch")
+        found = [Reference(self._examples, answers)]
+        draws = math.ceil(rows_to_check(answers, least_rows) / self.reference)
+        for draw in range(1, min(draws, MOST_CROSSINGS, self.reference)):  # The next one would be the examples again.
+            yield
+            rows = crossed(self._examples, draw)
+            found.append(Reference(rows, self._run(rows, times)))
         self.bucket_seconds[self.reference] = min(times)
-        return reference
+        return Reference(*map(np.concatenate, zip(*found, strict=True)))
 
-    def try_bucket(self, bucket: int, reference: Rows) -> Steps[None]:
+    def try_bucket(self, bucket: int, reference: Reference, least_rows: int = CHECKED_ROWS) -> Steps[None]:
         """Use a smaller bucket if its rows equal the reference's and it is faster than the next one."""
         times: list[float] = []
-        # The slices are spread over all examples.
-        for start in np.linspace(0, self.reference - bucket, CHECKED_WINDOWS, dtype=int):
-            yield
-            answers = self._run(self._examples[start : start + bucket], times)
-            if not np.array_equal(answers, reference[start : start + bucket], equal_nan=True):
+        rows = min(rows_to_check(reference.answers, least_rows), len(reference.rows))
+        windows = max(CHECKED_WINDOWS, math.ceil(rows / bucket))
+        # The slices are spread over all rows.
+        for place, start in enumerate(np.linspace(0, len(reference.rows) - bucket, windows, dtype=int)):
+            if place % (windows // CHECKED_WINDOWS) == 0:
+                yield
+            own = slice(start, start + bucket)
+            if not np.array_equal(self._run(reference.rows[own], times), reference.answers[own], equal_nan=True):
                 log.debug("batches of %d give other bits than batches of %d and are not used", bucket, self.reference)
                 return
         if min(times) < next(iter(self.bucket_seconds.values())):
@@ -115,6 +140,21 @@ class BucketedProgram:
         answers = self._program([rows], len(rows))
         times.append(time.perf_counter() - started)
         return answers
+
+
+def rows_to_check(answers: Rows, least: int) -> int:
+    """Return on how many rows a bucket is checked: more if the answer to a row has few numbers, which hide differences."""
+    numbers = max(1, answers[:1].size)
+    return max(least, min(math.ceil(CHECKED_ANSWERS / numbers), MOST_CHECKED_ROWS))
+
+
+def crossed(rows: Rows, draw: int) -> Rows:
+    """Return rows of which each has its second half from another one, so that there are more examples than were given."""
+    found = rows.copy()
+    flat = found.reshape(len(rows), -1)
+    half = flat.shape[1] // 2
+    flat[:, half:] = np.roll(flat[:, half:], draw, axis=0)
+    return found
 
 
 def smaller_buckets(reference: int) -> list[int]:

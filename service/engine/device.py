@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models.onnx_graph import is_installed
 from service.engine.batcher import Batcher
-from service.engine.buckets import BucketedProgram, NotInvariant, Steps, smaller_buckets
+from service.engine.buckets import CHECKED_ROWS, BucketedProgram, NotInvariant, Reference, Steps, smaller_buckets
 from service.engine.errors import DeviceUnusable
 from service.engine.lane import Lane, LaneConfig
 from service.engine.programs.cuda_program import CudaProgram, Streams
@@ -32,6 +32,8 @@ Precision = Literal["float32", "tf32", "bf16"]
 
 # Batches that take at most this long run on the event loop: short enough that other requests do not notice.
 SHORT_SECONDS = 0.003
+# Buckets are checked on so many rows in bf16, whose rounding hides most differences of its sums.
+CHECKED_ROWS_BF16 = 512
 # Batches that are on a GPU at the same time: one is computed while the other is copied.
 GPU_BATCHES = 2
 
@@ -72,6 +74,7 @@ class Device:
         if engine == "auto":
             self.engine = "onnx" if on_cpu and precision == "float32" and is_installed() else "torch"
         self._fallback = engine == "auto"
+        self._checked_rows = CHECKED_ROWS_BF16 if precision == "bf16" else CHECKED_ROWS
         self._streams: Streams | None = None
         self._aside = ThreadPoolExecutor(1, "compiler")
         self._batcher = Batcher("device", 1 if on_cpu else GPU_BATCHES, SHORT_SECONDS if on_cpu else 0.0)
@@ -180,7 +183,7 @@ class Device:
                 return BucketedProgram(same, rows, floats.bucket_seconds)
         program, reference = await self._with_reference(make_program, examples)
         for bucket in smaller_buckets(program.reference):
-            await self._in_turns(program.try_bucket(bucket, reference))
+            await self._in_turns(program.try_bucket(bucket, reference, self._checked_rows))
         return program
 
     def _lane(self, name: str, program: BucketedProgram, limits: QueueLimits) -> Lane:
@@ -191,13 +194,15 @@ class Device:
             LaneConfig(program, np.concatenate, size, limits.max_queue_rows, limits.max_rows, program.seconds, program.padding)
         )
 
-    async def _with_reference(self, make_program: Callable[[Rows], Program], examples: Rows) -> tuple[BucketedProgram, Rows]:
+    async def _with_reference(
+        self, make_program: Callable[[Rows], Program], examples: Rows
+    ) -> tuple[BucketedProgram, Reference]:
         """Find the largest reference whose answers do not depend on a row's place. Return the program and the answers."""
         size = len(examples)
         while True:
             program = BucketedProgram(make_program(examples[:size]), examples[:size])
             try:
-                return program, await self._in_turns(program.check_reference())
+                return program, await self._in_turns(program.check_reference(self._checked_rows))
             except NotInvariant as error:  # cannot happen with a batch of one row
                 size = size // 2 if size > 8 else 1
                 log.warning("%s: batches of %d are used instead", error, size)

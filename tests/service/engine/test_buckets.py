@@ -55,7 +55,7 @@ def decoder(weights: Path, name: str) -> tuple[Function, int]:
 def test_rows_are_bit_identical_in_every_bucket_and_place(weights: Path, name: str) -> None:
     function, dim = decoder(weights, name)
     operation = operation_of(function, examples(32, dim))
-    reference = at_once(operation.check_reference())
+    reference = at_once(operation.check_reference()).answers
     operation.bucket_seconds = dict.fromkeys([8, 16, 24, 32], 0.0)
     rows = examples(32, dim)
     for count in (1, 2, 3, 7, 8, 9, 17, 31, 32):
@@ -152,6 +152,42 @@ def test_a_bucket_that_differs_for_one_row_alone_is_not_used(monkeypatch: pytest
         return x + 1e-6 * float(len(x) == 8) * (x == odd)
 
     assert list(buckets_of(function, monkeypatch)) == [16, 32]
+
+
+@pytest.mark.parametrize("row", range(32))
+def test_a_batch_of_one_row_that_differs_for_one_of_the_examples_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, row: int
+) -> None:
+    """As with kernels for single rows, whose other rounding shows in few answers if an answer is one number."""
+    odd = torch.from_numpy(examples(32)[row])
+
+    def function(x: Tensor) -> Tensor:
+        return x.sum(1, keepdim=True) + 1e-3 * float(len(x) == 1) * (x == odd).all(1, keepdim=True)
+
+    assert list(buckets_of(function, monkeypatch, (16, 1))) == [16, 32]
+
+
+@pytest.mark.parametrize(
+    ("width", "rows", "checked"), [(1, 64, 128), (64, 64, 64), (4096, 64, 64), (64, 4, 16), (4096, 16, 32), (1, 512, 512)]
+)
+def test_few_examples_or_answers_of_few_numbers_are_checked_on_crossed_rows(width: int, rows: int, checked: int) -> None:
+    given = examples(rows, width)
+    reference = at_once(operation_of(square, given).check_reference())
+    assert len(reference.rows) == len(np.unique(reference.rows, axis=0)) == checked or width == 1
+    np.testing.assert_array_equal(reference.answers, reference.rows**2)
+    for first in range(0, checked, rows):  # Each half of a row is that of an example.
+        np.testing.assert_array_equal(reference.rows[first : first + rows, : width // 2], given[:, : width // 2])
+        np.testing.assert_array_equal(np.sort(reference.rows[first : first + rows], axis=0), np.sort(given, axis=0))
+
+
+def test_a_batch_of_one_row_that_differs_for_rows_unlike_the_examples_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = torch.from_numpy(examples(32))
+
+    def function(x: Tensor) -> Tensor:
+        unlike = ~(x[:, None] == known).all(2).any(1, keepdim=True)
+        return x.sum(1, keepdim=True) + 1e-3 * float(len(x) == 1) * unlike
+
+    assert list(buckets_of(function, monkeypatch, (16, 1))) == [16, 32]
 
 
 def test_a_bucket_that_is_not_faster_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
