@@ -254,7 +254,8 @@ async def _load(
         on_failed_start()
     else:
         settle()
-        prepare()
+        if all(model.kind.spatial is None for model in catalog.models.values()):  # Others keep memory.
+            prepare()
         trim()  # Loading leaves about 10 MB of freed memory behind.
         app.state.service = service
         log.info("ready: %s on %s", ", ".join(catalog.models), catalog.device.description)

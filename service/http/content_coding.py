@@ -18,6 +18,10 @@ CODINGS: Mapping[str, tuple[str, int]] = {"gzip": ("gzip", 31), "x-gzip": ("gzip
 GZIP_MAGIC = b"\x1f\x8b"
 # Other requests get a turn after so many bytes, which take about a millisecond.
 EXPANDED_A_TURN = 1 << 20
+# What follows a member is copied at its end, so that a body is read in small pieces.
+READ_AT_ONCE = 1 << 14
+# Programs that compress in blocks of 64 KiB make a member of each.
+MOST_MEMBERS = 4096
 
 
 class Encoded(HttpError):
@@ -33,27 +37,35 @@ class Corrupt(HttpError):
 
 
 async def expanded(body: bytes, coding: str, max_bytes: int, share: BodyShare) -> bytes:
-    """Return a body without its content coding, one of CODINGS. Raises Corrupt, BodyTooLarge, MemoryFull."""
+    """Return a body without its content coding, one of CODINGS. Raises Corrupt, Malformed, BodyTooLarge, MemoryFull."""
     name, window = CODINGS[coding]
-    stream = isal_zlib.decompressobj(wbits=window)
-    parts, size, rest = list[bytes](), 0, body
-    while not stream.eof:
+    stream, members = isal_zlib.decompressobj(wbits=window), 1
+    parts, size, rest, read, done = list[bytes](), 0, b"", 0, 0
+    while True:
+        if len(rest) < len(GZIP_MAGIC):
+            rest, read = rest + body[read : read + READ_AT_ONCE], min(read + READ_AT_ONCE, len(body))
         try:
             part = stream.decompress(rest, EXPANDED_A_TURN)
         except IsalError as error:  # type: ignore[misc]  # The stub declares an instance.
             raise Corrupt(f"the body is not valid {name} data, as its Content-Encoding {coding} says: {error}") from None
-        rest, size = stream.unconsumed_tail, size + len(part)
+        done += len(part) + len(rest)
+        rest, size = stream.unused_data if stream.eof else stream.unconsumed_tail, size + len(part)
         if size > max_bytes:
             raise BodyTooLarge(max_bytes)
         if size > COUNTED_FROM:
             share.hold(len(body) + size)
-        if not part and not rest and not stream.eof:
-            raise Corrupt(f"the body ends in the middle of its {name} data (Content-Encoding {coding}); send all of it")
         parts.append(part)
-        if not stream.eof:
+        left = len(rest) + len(body) - read
+        if stream.eof and not left:
+            return b"".join(parts)
+        if stream.eof:  # There may be several members.
+            if name != "gzip" or not (rest + body[read : read + len(GZIP_MAGIC)]).startswith(GZIP_MAGIC):
+                raise Malformed(f"the body has {left} bytes after the end of its {name} data")
+            stream, members = isal_zlib.decompressobj(wbits=window), members + 1
+            if members > MOST_MEMBERS:
+                raise Malformed(f"the body has more than {MOST_MEMBERS} gzip members after one another; send one")
+        elif not part and not left:
+            raise Corrupt(f"the body ends in the middle of its {name} data (Content-Encoding {coding}); send all of it")
+        if done >= EXPANDED_A_TURN:
+            done = 0
             await asyncio.sleep(0)
-        elif stream.unused_data.startswith(GZIP_MAGIC) and name == "gzip":  # It may have several members.
-            rest, stream = stream.unused_data, isal_zlib.decompressobj(wbits=window)
-    if stream.unused_data:
-        raise Malformed(f"the body has {len(stream.unused_data)} bytes after the end of its {name} data")
-    return b"".join(parts)

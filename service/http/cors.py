@@ -9,7 +9,10 @@ from service.asgi import ASGIApp, Message, Receive, Scope, Send
 from service.http.request_id import request_id_of
 
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
-EXPOSED = b"ETag, Retry-After, Server-Timing, X-Latent-Shape, X-Model, X-Prior, X-Request-Id, X-Seed, X-Warnings"
+EXPOSED = (
+    b"Dtype, ETag, Inference-Header-Content-Length, Retry-After, Server-Timing, Shape, X-Latent-Shape, X-Model, X-Prior, "
+    b"X-Request-Id, X-Seed, X-Warnings"
+)
 # How long a browser may cache the answer to a preflight, in seconds.
 MAX_AGE = b"600"
 VARY = (b"vary", b"Origin")

@@ -41,7 +41,7 @@ class UnknownModel(Exception):
 
     def __init__(self, name: str, known: list[str]) -> None:
         name = name[:120]
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name[:100], known, n=1)
         super().__init__(
             f"no model {name!r} is loaded; loaded models: {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")
         )

@@ -62,7 +62,7 @@ async def _read(service: Service, call: Call, model: ServedModel, operation: Ope
     request = await service.pipeline.offload(len(call.body), read)
     known = [one.name for one in specs]
     for given in request.inputs.keys() - set(known):
-        near = difflib.get_close_matches(given, known, n=1)
+        near = difflib.get_close_matches(given[:100], known, n=1)
         raise BadRequest(
             f"there is no input {short(given)}; "
             + (f"did you mean {near[0]}?" if near else f"the inputs are {', '.join(known)}")
@@ -95,7 +95,7 @@ def _wanted(request: InferRequest, model: ServedModel, operation: Operation) -> 
 
 
 def _unknown(what: str, name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name[:100], known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"the {what}s of this model are {', '.join(known)}"
     return f"there is no {what} {short(name)}; {hint}"
 

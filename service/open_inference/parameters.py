@@ -28,7 +28,7 @@ class Parameters:
         for name in values.keys() - known - HINTS:
             if name in SHARED_MEMORY:
                 raise BadRequest(f"{of} is in shared memory, which this service does not use; send binary data in the body")
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name[:100], known, n=1)
             raise BadRequest(
                 f"{of} has the unknown parameter {short(name)}; "
                 + (f"did you mean {near[0]}?" if near else f"known are: {', '.join(sorted(known)) or 'none'}")

@@ -146,7 +146,7 @@ def _unknown(name: str, known: list[str]) -> str:
     name = name[:LONGEST_NAME]
     if name in REMOVED:
         return f"the parameter {name!r} was removed: {REMOVED[name]}"
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name[:100], known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"the parameters are {', '.join(known)}"
     return f"unknown parameter {name!r}; {hint}"
 

@@ -157,11 +157,11 @@ def _described(
     key, others = condition.key, likely(condition.key, MAX_LIKELY)
     # An object such as "geo" instead of "geo.cty" is no use: its parts are compared, not the object.
     alike = [other for other in others if "." in other] if condition.path else others
-    if near := difflib.get_close_matches(key, alike, n=1):
+    if near := difflib.get_close_matches(key[:100], alike, n=1):
         return Unknown(key, near[0])
     if condition.path and condition.path[0] not in known:  # The mistake may be in the first key of the path.
         first, _, rest = key.partition(".")
-        if near := difflib.get_close_matches(first, likely(first, MAX_LIKELY), n=1):
+        if near := difflib.get_close_matches(first[:100], likely(first, MAX_LIKELY), n=1):
             path = f"{near[0]}.{rest}"
             if has(Condition(path, "exists", True)):
                 return Unknown(key, path)
@@ -204,7 +204,7 @@ def _conditions(key: str, tests: Mapping[str, Any]) -> list[Condition]:
 def _operator(key: str, name: str) -> Any:
     if name not in OPERATORS:
         name = name[:80]
-        near = difflib.get_close_matches(name, OPERATORS, n=1)
+        near = difflib.get_close_matches(name[:100], OPERATORS, n=1)
         nested = f"{key}.{name}"
         hint = (
             f"did you mean {near[0]}?"

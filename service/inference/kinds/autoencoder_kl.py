@@ -21,6 +21,7 @@ from models.vae import LOGVAR_MAX, LOGVAR_MIN, VAE
 from service.engine.device import Device
 from service.engine.errors import Overloaded
 from service.engine.lane import Lane
+from service.formats.decoder_processes.malloc import keep
 from service.formats.errors import TooBig, Unusable
 from service.formats.raw_items import RawItems
 from service.inference.kinds import picture_encoding
@@ -64,6 +65,7 @@ class ServedAutoencoderKL(ServedPictures):
         spatial = spatial_latents(config)
         if spatial is None:
             raise RuntimeError(f"the latents of {config.arch} have no shape")
+        keep()
         limits = limits_of(config.shape[1] * config.shape[2], device)
         work = partial(with_examples, checkpoint, device.torch_device, limits.max_batch)
         vae, latents, floats, likelihood = await device.aside(work)

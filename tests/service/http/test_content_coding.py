@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.http.body_memory import BodyMemory, BodyShare, MemoryFull
-from service.http.content_coding import EXPANDED_A_TURN, Corrupt, expanded
+from service.http.content_coding import EXPANDED_A_TURN, MOST_MEMBERS, Corrupt, expanded
 from service.http.problems import HttpError, Malformed
 from service.http.receive import BodyTooLarge
 
@@ -70,3 +70,11 @@ async def test_noise(noise: bytes, coding: str) -> None:
             await expanded(body, coding, MOST, share())
         except HttpError:
             continue
+
+
+async def test_many_members_take_no_time_that_grows_with_their_square() -> None:
+    """Each copies what follows it, so that 2 MB of empty ones could stop the service for minutes."""
+    member = gzip.compress(b"")
+    assert await expanded(gzip.compress(b"a") + (MOST_MEMBERS - 1) * member, "gzip", MOST, share()) == b"a"
+    with pytest.raises(Malformed, match="members"):
+        await expanded(gzip.compress(b"a") + 200_000 * member, "gzip", MOST, share())

@@ -37,7 +37,8 @@ def text() -> str:
 
 def drawing() -> list[list[int]]:
     count = int(NOISE.integers(1, 24))
-    return np.column_stack([NOISE.integers(-60, 60, (count, 2)), NOISE.random(count) < 0.2]).astype(int).tolist()
+    points = np.column_stack([NOISE.integers(-60, 60, (count, 2)), NOISE.random(count) < 0.2])
+    return [[int(value) for value in point] for point in points]
 
 
 def row() -> dict[str, Any]:
