@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 # A bucket is checked on at least so many slices of rows; the fastest of these runs counts as its time.
 CHECKED_WINDOWS = 4
-# And on so many rows, or more if a row has so few answers that all together are fewer than CHECKED_ANSWERS. Small batches may
-# use other kernels, which round otherwise, and in some models this shows in one row of ten only.
-CHECKED_ROWS, CHECKED_ANSWERS, MOST_CHECKED_ROWS = 32, 4096, 128
+# And on so many rows; on fewer if the answer to a row has more than FEW_NUMBERS. Small batches may use other kernels, which
+# round otherwise, and where the answers are few numbers this may show in one row of ten only.
+CHECKED_ROWS, FEW_NUMBERS = 64, 128
 # If the examples are fewer than these rows, so many times as many are made of them at most.
 MOST_CROSSINGS = 8
 
@@ -96,7 +96,7 @@ class BucketedProgram:
 
     # The generators below run before the program serves; other batches may run at each yield.
 
-    def check_reference(self, least_rows: int = CHECKED_ROWS) -> Steps[Reference]:
+    def check_reference(self, most_rows: int = CHECKED_ROWS) -> Steps[Reference]:
         """Return the reference's answers to the examples, and to more rows if these are fewer than what is to be checked.
 
         Raise NotInvariant if the answers depend on a row's place in the batch.
@@ -110,7 +110,7 @@ class BucketedProgram:
             if not np.array_equal(np.roll(shifted, -shift, axis=0), answers, equal_nan=True):
                 raise NotInvariant(f"in batches of {self.reference} a row's answer depends on its place in the batch")
         found = [Reference(self._examples, answers)]
-        draws = math.ceil(rows_to_check(answers, least_rows) / self.reference)
+        draws = math.ceil(rows_to_check(answers, most_rows) / self.reference)
         for draw in range(1, min(draws, MOST_CROSSINGS, self.reference)):  # The next one would be the examples again.
             yield
             rows = crossed(self._examples, draw)
@@ -118,10 +118,10 @@ class BucketedProgram:
         self.bucket_seconds[self.reference] = min(times)
         return Reference(*map(np.concatenate, zip(*found, strict=True)))
 
-    def try_bucket(self, bucket: int, reference: Reference, least_rows: int = CHECKED_ROWS) -> Steps[None]:
+    def try_bucket(self, bucket: int, reference: Reference, most_rows: int = CHECKED_ROWS) -> Steps[None]:
         """Use a smaller bucket if its rows equal the reference's and it is faster than the next one."""
         times: list[float] = []
-        rows = min(rows_to_check(reference.answers, least_rows), len(reference.rows))
+        rows = min(rows_to_check(reference.answers, most_rows), len(reference.rows))
         windows = max(CHECKED_WINDOWS, math.ceil(rows / bucket))
         # The slices are spread over all rows.
         for place, start in enumerate(np.linspace(0, len(reference.rows) - bucket, windows, dtype=int)):
@@ -142,10 +142,9 @@ class BucketedProgram:
         return answers
 
 
-def rows_to_check(answers: Rows, least: int) -> int:
-    """Return on how many rows a bucket is checked: more if the answer to a row has few numbers, which hide differences."""
-    numbers = max(1, answers[:1].size)
-    return max(least, min(math.ceil(CHECKED_ANSWERS / numbers), MOST_CHECKED_ROWS))
+def rows_to_check(answers: Rows, most: int) -> int:
+    """Return on how many rows a bucket is checked: fewer than `most` if the answer to a row has many numbers."""
+    return min(max(CHECKED_WINDOWS, math.ceil(most * FEW_NUMBERS / max(1, answers[:1].size))), most)
 
 
 def crossed(rows: Rows, draw: int) -> Rows:
