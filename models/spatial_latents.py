@@ -3,10 +3,8 @@
 Knows nothing of torch, files or HTTP.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from reprlib import repr as short_repr
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,8 @@ ARCH = "autoencoder_kl"
 CHANNELS, WIDTHS, SCALING_FACTOR = 4, (64,), 0.18215
 # Above any autoencoder of pictures: 16 channels are usual, and 4 levels.
 MAX_CHANNELS, MAX_LEVELS = 1024, 8
+# Factors and shifts outside of these would make latents infinite or zero in float32.
+SMALLEST, LARGEST = 1e-6, 1e6
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ def read_options(options: Mapping[str, Any]) -> SpatialLatents:
     if type(channels) is not int or not 0 < channels <= MAX_CHANNELS:
         raise ValueError(f"latent_channels must be an integer from 1 to {MAX_CHANNELS}, not {short_repr(channels)}")
     scaling = _number(options.get("scaling_factor", SCALING_FACTOR), "scaling_factor")
-    if scaling <= 0:
-        raise ValueError(f"scaling_factor must be above 0, not {scaling:g}")
+    if scaling < SMALLEST:
+        raise ValueError(f"scaling_factor must be at least {SMALLEST:g}, not {scaling:g}")
     shift = options.get("shift_factor")
     mean, std = (_each(options.get(name), name, channels) for name in ("latents_mean", "latents_std"))
     if (mean is None) != (std is None):
         raise ValueError("latents_mean and latents_std go together: give both, or none")
-    if std is not None and min(std) <= 0:
-        raise ValueError(f"latents_std must be above 0, not {min(std):g}")
+    if std is not None and min(std) < SMALLEST:
+        raise ValueError(f"latents_std must be at least {SMALLEST:g}, not {min(std):g}")
     return SpatialLatents(
         channels, 2 ** (len(widths) - 1), scaling, None if shift is None else _number(shift, "shift_factor"), mean, std
     )
@@ -90,6 +90,6 @@ def _each(value: object, name: str, channels: int) -> tuple[float, ...] | None:
 
 
 def _number(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, not {short_repr(value)}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -LARGEST <= value <= LARGEST:
+        raise ValueError(f"{name} must be a number from -{LARGEST:g} to {LARGEST:g}, not {short_repr(value)}")
     return float(value)

@@ -16,7 +16,7 @@ from service.inference.pipeline import Pipeline
 
 async def picture_pixels(pipeline: Pipeline, inference: Inference, file: bytes, factor: int) -> Pixels:
     """Return a picture, uint8 (1, C, H, W), scaled down if a side is no multiple of `factor`. Raises BadInput."""
-    pixels = await decode_own_sizes(pipeline, RawItems([file], alone=True), inference, 1, MAX_PIXELS, MAX_PIXELS)
+    pixels = await decode_own_sizes(pipeline, RawItems([file], alone=True), inference, 1, (MAX_PIXELS, MAX_PIXELS))
     height, width = pixels.shape[2:]
     size = height - height % factor, width - width % factor
     if not min(size):

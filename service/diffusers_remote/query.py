@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TypeVar, get_args
 from urllib.parse import parse_qsl
 
+from models.spatial_latents import LARGEST
 from service.http.problems import HttpError
 from service.observe.printable import short
 
@@ -71,7 +72,7 @@ class ClientQuery:
         return int(text)
 
     def number(self, name: str) -> float | None:
-        """Return a finite number, or None if it is not given."""
+        """Return a number that float32 can compute with, or None if it is not given."""
         text = self._text(name)
         if text is None:
             return None
@@ -79,8 +80,8 @@ class ClientQuery:
             number = float(text)
         except ValueError:
             number = math.nan
-        if not math.isfinite(number):
-            raise UnusableQuery(f"{name} must be a finite number, not {short(text)}")
+        if not -LARGEST <= number <= LARGEST:
+            raise UnusableQuery(f"{name} must be a number from -{LARGEST:g} to {LARGEST:g}, not {short(text)}")
         return number
 
     def flag(self, name: str) -> bool | None:

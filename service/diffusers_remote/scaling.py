@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.spatial_latents import SpatialLatents
+from models.spatial_latents import SMALLEST, SpatialLatents
 from service.diffusers_remote.query import ClientQuery, UnusableQuery
 from service.diffusers_remote.tensors import Floats, check_finite
 
@@ -45,8 +45,8 @@ def stated_scaling(query: ClientQuery, latents: SpatialLatents) -> Scaling:
     scale, shift = query.number("scaling_factor"), query.number("shift_factor")
     if asked is False and (scale is not None or shift is not None):
         raise UnusableQuery("do_scaling=false asks for no scaling, but scaling_factor or shift_factor is given; leave one out")
-    if scale is not None and np.float32(scale) == 0:
-        raise UnusableQuery("scaling_factor is 0 in float32, by which latents cannot be divided; for no scaling, leave it out")
+    if scale is not None and abs(scale) < SMALLEST:
+        raise UnusableQuery(f"scaling_factor must not be nearer to 0 than {SMALLEST:g}; for no scaling, leave it out")
     default = _own(latents) if asked and scale is None else Scaling()
     return Scaling(default.scale if scale is None else (scale,), default.shift if shift is None else (shift,))
 

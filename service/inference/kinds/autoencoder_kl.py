@@ -4,7 +4,7 @@ The model's own size has lanes as every model of pictures. Other sizes get lanes
 size are computed in tiles. Knows nothing of HTTP or of files.
 """
 
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -108,17 +108,20 @@ class ServedAutoencoderKL(ServedPictures):
     async def _encode_any(
         self, pipeline: "Pipeline", items: RawItems, inference: "Inference", originals: list[NDArray[Any]] | None
     ) -> Floats:
-        if items.rows is None:
-            unit, most = self.spatial.factor, MAX_PIXELS
-            rows: NDArray[Any] = await decode_own_sizes(pipeline, items, inference, unit, most, REQUEST_PIXELS)
-        else:
-            rows = picture_encoding.inked(items.rows, inference.preprocessing)
-        height, width = rows.shape[2:]
-        self.check_size(height, width, len(rows))
-        if originals is not None:
-            originals.append(rows)
-        inference.size = None if (height, width) == self.shape[:2] else (height, width)
-        with self._admitted(len(rows) * height * width):
+        with self._admission() as admit:
+            if items.rows is None:
+                rows: NDArray[Any] = await decode_own_sizes(
+                    pipeline, items, inference, self.spatial.factor, (MAX_PIXELS, REQUEST_PIXELS), admit
+                )
+            else:
+                rows = picture_encoding.inked(items.rows, inference.preprocessing)
+            height, width = rows.shape[2:]
+            self.check_size(height, width, len(rows))
+            if items.rows is not None:
+                admit(len(rows) * height * width)
+            if originals is not None:
+                originals.append(rows)
+            inference.size = None if (height, width) == self.shape[:2] else (height, width)
             if inference.size is None:
                 if items.rows is None:
                     return await picture_encoding.encode_pixels(pipeline, rows, inference)
@@ -178,20 +181,29 @@ class ServedAutoencoderKL(ServedPictures):
                 )
 
     @contextmanager
-    def _admitted(self, pixels: int) -> Iterator[None]:
-        """Count pixels while they wait and are computed. Raises Overloaded; a request that is alone is always admitted."""
-        if self._pixels and self._pixels + pixels > WAITING_PIXELS:
-            raise Overloaded(1.0, f"pictures with {self._pixels} pixels are waiting; they should be done")
-        self._pixels += pixels
+    def _admission(self) -> Iterator[Callable[[int], None]]:
+        """Count the pixels of a request, also while its pictures are decoded, until it ends. Yields what admits pixels.
+
+        That raises Overloaded; a request that is alone is always admitted.
+        """
+        own = 0
+
+        def admit(pixels: int) -> None:
+            nonlocal own
+            if self._pixels > own and self._pixels + pixels > WAITING_PIXELS:
+                raise Overloaded(1.0, f"pictures with {self._pixels} pixels are waiting; they should be done")
+            self._pixels, own = self._pixels + pixels, own + pixels
+
         try:
-            yield
+            yield admit
         finally:
-            self._pixels -= pixels
+            self._pixels -= own
 
     async def decode(self, pipeline: "Pipeline", z: Floats, inference: "Inference") -> Floats:
         height, width = inference.size or self.shape[:2]
         self.check_size(height, width, len(z))
-        with self._admitted(len(z) * height * width):
+        with self._admission() as admit:
+            admit(len(z) * height * width)
             if inference.size is None:
                 return await super().decode(pipeline, z, inference)
             shaped = z.reshape(len(z), *self.latent_shape(inference.size))

@@ -3,6 +3,7 @@
 Knows nothing of lanes or HTTP.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,15 +26,21 @@ if TYPE_CHECKING:
 
 
 async def decode_own_sizes(
-    pipeline: "Pipeline", items: RawItems, inference: "Inference", unit: int, most: int, together: int
+    pipeline: "Pipeline",
+    items: RawItems,
+    inference: "Inference",
+    unit: int,
+    limits: tuple[int, int],
+    admit: Callable[[int], None] = lambda pixels: None,
 ) -> Pixels:
     """Return the pictures of a request, uint8 (N, C, H, W), with sides that are multiples of `unit`.
 
-    A picture may have at most `most` pixels, and all of them `together`. Raises BadInput, DeadlineExceeded.
+    `limits`: the most pixels of a picture, and of all. `admit` is told the pixels of each picture, and may refuse more.
+    Raises BadInput, DeadlineExceeded, and what `admit` raises.
     """
     spec = replace(inference.preprocessing, height=unit, width=unit, fit="own")
     try:
-        return await in_time(_decode(pipeline, items, inference, spec, (most, together)), inference.deadline, LATE)
+        return await in_time(_decode(pipeline, items, inference, spec, limits, admit), inference.deadline, LATE)
     except BadInput as error:
         if items.alone:
             error.item = None
@@ -41,7 +48,12 @@ async def decode_own_sizes(
 
 
 async def _decode(
-    pipeline: "Pipeline", items: RawItems, inference: "Inference", spec: Preprocessing, limits: tuple[int, int]
+    pipeline: "Pipeline",
+    items: RawItems,
+    inference: "Inference",
+    spec: Preprocessing,
+    limits: tuple[int, int],
+    admit: Callable[[int], None],
 ) -> Pixels:
     found: list[Pixels] = []
     spent = kept = 0
@@ -66,6 +78,7 @@ async def _decode(
                 f"{first[2]}: all pictures of a request must have one size, so send them in several requests",
                 item,
             )
+        admit(height * width)
         found.append(pixels)
     return np.stack(found)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeadlineExceeded, Overloaded, TooLarge
 from service.formats.decoder_processes.dispatch import Decoders
-from service.formats.errors import TooBig, Unusable
+from service.formats.errors import BadInput, TooBig, Unusable
 from service.formats.raw_items import RawItems
 from service.inference.catalog import Catalog
 from service.inference.inference import Inference
@@ -227,6 +227,18 @@ async def test_bounds(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> No
     assert [type(one) for one in both] == [np.ndarray, Overloaded]
     assert "pictures with 800 pixels are waiting" in str(both[1])
     assert (await decode(pipeline, latents(2, 5, 5))).shape == (2, 20, 20, 3)  # nothing is left of the first two
+
+
+async def test_pictures_count_while_others_are_decoded(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise many requests of many pictures would fill the memory before one of them is refused."""
+    monkeypatch.setattr(autoencoder_kl, "WAITING_PIXELS", 1000)
+    files = RawItems([png(np.zeros((20, 20, 3), np.uint8)), b"never looked at"])
+    with kind_of(pipeline)._admission() as admit:
+        admit(700)
+        with pytest.raises(Overloaded, match="pictures with 700 pixels are waiting"):
+            await shaped.encode(pipeline, inference(pipeline), files)
+    with pytest.raises(BadInput):
+        await shaped.encode(pipeline, inference(pipeline), files)
 
 
 async def test_rows_of_a_request_are_bounded_by_pixels(pipeline: Pipeline) -> None:
