@@ -150,7 +150,9 @@ class TestFiles:
     def test_an_archive_of_pictures(self, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
             archive.write(write(tmp_path / "a.png"), "a.png")
-        with pytest.raises(DataError, match="an archive of picture files; unpack it, and give the folder"):
+        with pytest.raises(
+            DataError, match="an archive of picture files; unpack it, and give its folder instead; for training as folder:PATH"
+        ):
             read_arrays(tmp_path / "a.zip", FolderOptions())
 
     @pytest.mark.parametrize(
