@@ -72,6 +72,8 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("encode", {"parameters": []}, 200, ""),
     ("encode", {"parameters": 5}, 400, "must be an object"),
     ("encode", {"id": 5}, 400, "id must be a string"),
+    ("encode", {"output": [{"name": "mu"}]}, 400, "the request has the unknown key 'output'"),
+    ("encode", {"outputs": [{"name": "mu", "datatype": "FP64"}]}, 400, "output 'mu' has the unknown key 'datatype'"),
     ("encode", {"outputs": [{"name": "muh"}]}, 400, "did you mean mu?"),
     ("encode", {"outputs": [{"name": "mu"}, {"name": "mu"}]}, 400, "twice"),
     ("encode", {"outputs": [{"name": "mu", "parameters": {"classification": -3}}]}, 400, "classification must be"),
