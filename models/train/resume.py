@@ -101,7 +101,8 @@ class RunState:
     def meet(self, ranks: Ranks, progress: Progress | None = None) -> Progress:
         """Give all processes of a run the state of the one that leads, and return its progress."""
         if ranks.size > 1:
-            tensors = {name: tensor.cpu() for name, tensor in self._tensors().items()} if ranks.leads else {}
+            # Clones, because the memory of a tensor is sent as a whole, and shared weights are all in one.
+            tensors = {name: tensor.cpu().clone() for name, tensor in self._tensors().items()} if ranks.leads else {}
             tensors, progress = ranks.first((tensors, progress))
             if not ranks.leads:
                 self._load(tensors)

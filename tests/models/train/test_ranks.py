@@ -1,12 +1,17 @@
-"""What a process of a run tells torchrun, and what it says when the connection to another is lost."""
+"""What a process of a run tells torchrun and the other processes, and what it says when it lost the connection to one."""
 
 import json
+import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from models.train.__main__ import main
-from models.train.ranks import LostProcess, answered
+from models.train.ranks import LostProcess, Ranks, answered
+from models.train.resume import RunState
 from tests.models.train.test_processes import SMALL
 
 
@@ -38,3 +43,23 @@ def test_a_lost_connection_is_told_in_one_line(text: str, reason: str) -> None:
     with pytest.raises(LostProcess) as caught, answered():
         raise RuntimeError(f"{text}\nmore lines")
     assert f"or did not answer ({reason}); the same command with --resume" in str(caught.value)
+
+
+class Leader(Ranks):
+    """A process that leads, and keeps what it would send the others."""
+
+    def first(self, told: Any = None) -> Any:
+        self.sent = pickle.dumps(told)
+        return told
+
+
+def test_weights_in_one_memory_are_sent_once(tmp_path: Path) -> None:
+    """A tensor is sent with all of its memory, so that each of many weights in one memory would bring all of them."""
+    module = nn.Sequential(*(nn.Linear(50, 50) for _ in range(20)))
+    parameters = list(module.parameters())
+    memory = torch.zeros(sum(one.numel() for one in parameters))
+    for parameter, part in zip(parameters, memory.split([one.numel() for one in parameters]), strict=True):
+        parameter.data = part.view_as(parameter)
+    leader = Leader(0, 2)
+    RunState(tmp_path, module, torch.optim.Adam(parameters), torch.Generator()).meet(leader)
+    assert len(leader.sent) < 2 * memory.nbytes
