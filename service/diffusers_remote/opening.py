@@ -2,9 +2,8 @@
 
 from models.spatial_latents import SpatialLatents
 from service.diffusers_remote.query import ClientQuery, UnusableQuery
-from service.http.call import MILLISECONDS, Call
+from service.http.call import Call, header_timeout
 from service.inference.inference import Inference
-from service.observe.printable import short
 from service.operations.service import Service
 from service.operations.shaped import spatial_of
 
@@ -16,11 +15,9 @@ def opened(service: Service, call: Call, query: ClientQuery) -> tuple[Inference,
 
     Raises UnknownModel, NoLatentShape, UnusableQuery.
     """
-    milliseconds, header = query.whole("timeout_ms", most=LONGEST_MILLISECONDS), call.headers.get("x-timeout-ms")
-    if milliseconds is None and header is not None:
-        if not MILLISECONDS.fullmatch(header):
-            raise UnusableQuery(f"X-Timeout-Ms must be a positive whole number, not {short(header)}")
-        milliseconds = int(header)
+    milliseconds = query.whole("timeout_ms", most=LONGEST_MILLISECONDS)
+    if milliseconds is None:
+        milliseconds = header_timeout(call, UnusableQuery)
     deadline = None if milliseconds is None else call.started + milliseconds / 1000
     call.limit(deadline)
     model = service.pipeline.catalog.get(call.path["model"])

@@ -41,6 +41,16 @@ def stated_deadline(call: Call) -> float | None:
     return call.started + int(stated) / 1000 if MILLISECONDS.fullmatch(stated) else None
 
 
+def header_timeout(call: Call, refused: Callable[[str], Exception]) -> int | None:
+    """Return the milliseconds that the header X-Timeout-Ms states, or None. Raises `refused` with a message."""
+    header = call.headers.get("x-timeout-ms")
+    if header is None:
+        return None
+    if not MILLISECONDS.fullmatch(header):
+        raise refused(f"X-Timeout-Ms must be a positive whole number, not {header[:80]!r}")
+    return int(header)
+
+
 @dataclass(slots=True)
 class Answer:
     """One response."""

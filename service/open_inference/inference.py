@@ -7,7 +7,7 @@ from functools import partial
 
 from models.ink import Invert
 from models.transparency import Background
-from service.http.call import MILLISECONDS, Answer, Call
+from service.http.call import Answer, Call, header_timeout
 from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.observe.printable import short
@@ -103,11 +103,8 @@ def _unknown(what: str, name: str, known: Sequence[str]) -> str:
 def _inference(call: Call, model: ServedModel, operation: Operation, request: InferRequest) -> Inference:
     """Return the work with its deadline: the earlier one of `timeout` and the header X-Timeout-Ms. Raises BadRequest."""
     deadlines = [] if request.timeout is None else [call.started + request.timeout]
-    header = call.headers.get("x-timeout-ms")
-    if header is not None:
-        if not MILLISECONDS.fullmatch(header):
-            raise BadRequest(f"X-Timeout-Ms must be a positive whole number, not {short(header)}")
-        deadlines.append(call.started + int(header) / 1000)
+    if (milliseconds := header_timeout(call, BadRequest)) is not None:
+        deadlines.append(call.started + milliseconds / 1000)
     deadline = min(deadlines, default=None)
     call.limit(deadline)
     inference = Inference(model, deadline, call.timings)

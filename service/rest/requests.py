@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from functools import partial
 
 from service.formats.errors import Unsupported
-from service.http.call import MILLISECONDS, Call
+from service.http.call import Call, header_timeout
 from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.operations.collection_model import digest_of, loaded_name
@@ -54,11 +54,8 @@ def open_request(service: Service, call: Call, parameters: Parameters) -> Infere
 def open_any(service: Service, call: Call, parameters: Parameters) -> Inference:
     """Return the model and the deadline that a call asks for, whose model may still change. Raises as `open_request`."""
     milliseconds = parameters.timeout_ms
-    header = call.headers.get("x-timeout-ms")
-    if milliseconds is None and header is not None:
-        if not MILLISECONDS.fullmatch(header):
-            raise BadParameter(f"X-Timeout-Ms must be a positive whole number, not {header[:80]!r}")
-        milliseconds = int(header)
+    if milliseconds is None:
+        milliseconds = header_timeout(call, BadParameter)
     deadline = None if milliseconds is None else call.started + milliseconds / 1000
     call.limit(deadline)
     model = service.pipeline.catalog.get(parameters.model)
