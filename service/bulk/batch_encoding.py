@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,7 +79,7 @@ def _storable(batch: PictureBatch) -> tuple[PictureBatch, list[Usable], list[Unr
     return batch.only(kept), [found[i] for i in kept], refused
 
 
-def _contents(pictures: list[Path] | ParquetRows) -> Sequence[bytes | str]:
+def _contents(pictures: list[str] | ParquetRows) -> Sequence[bytes | str]:
     return pictures.contents() if isinstance(pictures, ParquetRows) else [_content(path) for path in pictures]
 
 
@@ -91,7 +90,7 @@ def _place(batch: PictureBatch, i: int) -> str:
     return batch.pictures.place(i) if isinstance(batch.pictures, ParquetRows) else shown(batch.pictures[i])
 
 
-def _content(path: Path) -> bytes | str:
+def _content(path: str) -> bytes | str:
     """Return the bytes of a file, or the reason why it cannot be read."""
     try:
         return read_regular(path) or "the file is empty"

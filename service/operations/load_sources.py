@@ -45,17 +45,18 @@ class Interrupted(LoadError):
 class PictureBatch:
     """Pictures to be added, each with an id and metadata: files, rows of a Parquet file that have files, or pixels.
 
-    Pixels are rows (N, C, H, W) as the model takes them.
+    Pixels are rows (N, C, H, W) as the model takes them. Paths are texts, since batches are sent to other processes, and a Path
+    takes as long to receive as the whole file takes to be read.
     """
 
     ids: list[str]
     metadata: list[dict[str, Any]]
-    pictures: list[Path] | ParquetRows | NDArray[np.uint8]
+    pictures: list[str] | ParquetRows | NDArray[np.uint8]
 
     def only(self, indices: Sequence[int]) -> "PictureBatch":
         """Return the pictures with these indices."""
         own = self.pictures
-        pictures: list[Path] | ParquetRows | NDArray[np.uint8]
+        pictures: list[str] | ParquetRows | NDArray[np.uint8]
         if isinstance(own, ParquetRows):
             pictures = own.only(indices)
         else:
@@ -211,14 +212,15 @@ def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[d
     ids = [shortened(shown(name.as_posix())) for name in relative]
 
     def batches(size: int) -> Iterator[PictureBatch]:
-        first, total = 0, 0
-        for i, file in enumerate(files):
+        first, total, names = 0, 0, list[str]()
+        for i, file in enumerate(map(str, files)):
             own = _size(file)
-            if i > first and (i - first == size or total + own > BATCH_BYTES):
-                yield PictureBatch(ids[first:i], metadata[first:i], files[first:i])
-                first, total = i, 0
+            if names and (len(names) == size or total + own > BATCH_BYTES):
+                yield PictureBatch(ids[first:i], metadata[first:i], names)
+                first, total, names = i, 0, []
+            names.append(file)
             total += own
-        yield PictureBatch(ids[first:], metadata[first:], files[first:])
+        yield PictureBatch(ids[first:], metadata[first:], names)
 
     return Source(path, ids, summary, batches, names=relative)
 
@@ -290,8 +292,8 @@ def shortened(id: str) -> str:
     return f"{digest}...{id[-(MAX_ID - len(digest) - 3) :]}"
 
 
-def _size(file: Path) -> int:
+def _size(file: str) -> int:
     try:
-        return file.stat().st_size
+        return os.stat(file).st_size
     except OSError:
         return 0
