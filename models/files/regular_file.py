@@ -7,13 +7,10 @@ what is in the files.
 import errno
 import os
 import stat
-import sys
 from pathlib import Path
 from typing import BinaryIO
 
 FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
-# A file that does not say how large it is, such as those in /proc, is read in parts of so many bytes.
-PART = 1 << 16
 
 # Words for error messages.
 KINDS = {
@@ -45,19 +42,19 @@ def open_regular(path: Path) -> BinaryIO:
 
 def read_regular(path: Path | str, limit: int | None = None) -> bytes:
     """Return all bytes of a regular file. Raises NotRegular, TooLarge if there are more than `limit`, OSError."""
-    # Without a file object, which needs more system calls than a small file itself.
     descriptor, size = _opened(path)
+    first = size + 1 if limit is None else min(size, limit) + 1
     try:
-        parts, left = [], sys.maxsize if limit is None else limit + 1
-        step = size + 1 if size else PART  # The file may have grown: only an empty part is the end.
-        while left and (part := os.read(descriptor, min(step, left))):
-            parts.append(part)
-            left -= len(part)
+        # A small file takes longer to be made a file object than to be read.
+        content = os.read(descriptor, first)
+        if len(content) != size:  # It is changing, or huge, or does not say how large it is, such as those in /proc.
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content += file.read() if limit is None else file.read(limit + 1 - len(content))
     finally:
         os.close(descriptor)
-    if not left:
+    if limit is not None and len(content) > limit:
         raise TooLarge(errno.EFBIG, f"has more than the {limit} bytes allowed", str(path))
-    return b"".join(parts)
+    return content
 
 
 def _opened(path: Path | str) -> tuple[int, int]:

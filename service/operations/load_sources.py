@@ -45,8 +45,8 @@ class Interrupted(LoadError):
 class PictureBatch:
     """Pictures to be added, each with an id and metadata: files, rows of a Parquet file that have files, or pixels.
 
-    Pixels are rows (N, C, H, W) as the model takes them. Paths are texts, since batches are sent to other processes, and a Path
-    takes as long to receive as the whole file takes to be read.
+    Files are paths as texts: a process that receives a Path needs as long for it as for reading a small file. Pixels are rows
+    (N, C, H, W) as the model takes them.
     """
 
     ids: list[str]
@@ -181,10 +181,10 @@ def check_ids(sources: Sequence[Source], prefix: bool = False, of: str = "pictur
 def _folder(root: Path, spec: Preprocessing) -> Source:
     there = scan(root)
     layout = arrange(root, there.relative)
-    metadata = []
-    for label, split in zip(layout.labels, layout.splits, strict=True):
-        own = {"label": label and shown(label), "split": split}
-        metadata.append({key: value for key, value in own.items() if value})
+    told = [(label and shown(label), split) for label, split in zip(layout.labels, layout.splits, strict=True)]
+    # Pictures of a class share one object.
+    shared = {one: {key: value for key, value in zip(("label", "split"), one, strict=True) if value} for one in set(told)}
+    metadata = [shared[one] for one in told]
     labels = [label for label in layout.labels if label]
     splits = [one["split"] for one in metadata if "split" in one]
     loose = [shown(name) for name, kept in zip(there.relative, layout.kept, strict=True) if not kept]
