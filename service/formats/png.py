@@ -1,8 +1,8 @@
 """Reads and writes the simplest PNG files without Pillow, whose PNG plugin takes most of the time of a small picture.
 
 zlib inflates them, as it does for Pillow, and libspng reads those whose lines are filtered; any file that is not so simple, or
-is corrupt, is left to Pillow. ISA-L compresses those that are written, more than ten times as fast as zlib for files of about the
-same size. Knows nothing of models, limits or HTTP.
+is corrupt, is left to Pillow. ISA-L compresses those that are written, more than ten times as fast as zlib for files of about
+the same size. Knows nothing of models, limits or HTTP.
 """
 
 import struct
