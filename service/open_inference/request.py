@@ -10,6 +10,7 @@ from typing import Any
 from service.formats.errors import Undecodable
 from service.formats.json_size import check_size
 from service.formats.json_values import json_object
+from service.http.content_coding import compression_of
 from service.json_types import json_type
 from service.observe.printable import short
 from service.open_inference.classification import MOST_CLASSES
@@ -60,15 +61,24 @@ class RawInput:
 
 def stated_length(header: str | None, body: bytes) -> int:
     """Return the length of the JSON in a body, all of it without the header. Raises BadRequest."""
-    if header is None:
-        return len(body)
-    stated = header.strip()
+    stated = str(len(body)) if header is None else header.strip()
+    if header is None or stated.strip("0"):  # With 0, the body is data of any kind.
+        _check_not_compressed(body)
     if not (stated.isascii() and stated.isdigit() and len(stated) < 19) or int(stated) > len(body):
         raise BadRequest(
-            f"Inference-Header-Content-Length must be the length of the JSON at the beginning of the body, which has "
-            f"{len(body)} bytes, not {short(stated)}"
+            "Inference-Header-Content-Length must be one number, the length of the JSON at the beginning of the body, which "
+            f"has {len(body)} bytes, not {short(stated)}"
         )
     return int(stated)
+
+
+def _check_not_compressed(body: bytes) -> None:
+    """Raise BadRequest if a body whose content coding is undone, or that has none, is compressed."""
+    if compression := compression_of(body):
+        raise BadRequest(
+            f"the body begins with {compression} data, where JSON was expected: either it was compressed twice, or the header "
+            "Content-Encoding is missing; compress the whole body once, and send Content-Encoding: gzip or deflate"
+        )
 
 
 def read_request(
