@@ -48,9 +48,7 @@ def stated_coding(header: str, taken: bool) -> str:
     if not stated:
         return ""
     if not taken:
-        raise Encoded(
-            f"the Content-Encoding {short(header)} is not supported; send the body as it is, without this header"
-        )
+        raise Encoded(f"the Content-Encoding {short(header)} is not supported; send the body as it is, without this header")
     if len(stated) > 1:
         raise Encoded(
             f"the Content-Encoding {short(header)} says that the body was encoded {len(stated)} times, one coding after the "
