@@ -12,6 +12,7 @@ from tests.documents import OPEN_INFERENCE
 from tests.service.asgi import Exchange, send
 from tests.service.open_inference.bodies import HEADER, ask, body, infer
 from tests.service.open_inference.conftest import Opened
+from tests.service.png_files import pixels_of, plain
 
 X = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)
 INFER = "/v2/models/encode/infer"
@@ -90,11 +91,9 @@ async def test_before_the_models_are_loaded(client: httpx.AsyncClient, app: Fast
 
 async def test_what_is_too_much_is_413_as_the_document_says(client: httpx.AsyncClient) -> None:
     """Other faults of tensors are 400."""
-    from tests.service.png_files import png
-
     assert (await ask(client, "encode", {"image": np.repeat(X, 11, 0)})).status_code == 413
     assert (await ask(client, "encode_files", {"image": [b""] * 33})).status_code == 413
-    large = await ask(client, "encode_files", {"image": [png(np.zeros((101, 100), np.uint8))]})
+    large = await ask(client, "encode_files", {"image": [plain(pixels_of(1, 101, 100))]})
     assert (large.status_code, large.json()["code"]) == (413, "too_many_pixels")
     assert (await ask(client, "encode_files", {"image": [b"no picture"]})).status_code == 400
     (table,) = re.findall(r"^\| status \|.*?(?=\n\n)", OPEN_INFERENCE, re.MULTILINE | re.DOTALL)
