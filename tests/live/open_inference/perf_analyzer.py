@@ -16,7 +16,7 @@ PACKAGES = ("tritonclient==2.51.0", "nvidia-cuda-runtime-cu12==12.9.79")
 # It links to this library, too, which is on no package index for Python. The distribution has it, in 10 kB.
 LIBRARY, DEBIAN_PACKAGE = "b64", "libb64-0d"
 ENVIRONMENT = ROOT / ".bench" / "perf_analyzer"
-SECONDS = 300
+SECONDS = 120
 
 
 def perf_analyzer(*arguments: str) -> "subprocess.CompletedProcess[str]":
