@@ -12,6 +12,7 @@ import torch
 
 from models import VAE, VAEConfig, checkpoint
 from models.checkpoint import CheckpointError
+from models.kinds.column import Column
 from models.kinds.strokes import StrokeFormat
 from models.kinds.table import Columns
 from models.kinds.text import TextFormat
@@ -22,9 +23,7 @@ PYTHON = re.compile(
     r"__init__|object is not|has no attribute|argument must|unsupported operand|not supported between|positional argument|"
     r"keyword argument|unhashable|must be real number|cannot be interpreted|object of type|indices must|not iterable|could not"
 )
-TABLE = Columns(
-    [{"name": "age", "type": "number", "low": 0, "high": 9}, {"name": "size", "type": "category", "categories": ["s", "l"]}]  # type: ignore[list-item]
-)
+TABLE = Columns((Column("age", "number", low=0, high=9), Column("size", "category", categories=("s", "l"))))
 MODELS: dict[str, tuple[VAEConfig, Any]] = {
     "picture": (VAEConfig((1, 8, 8), 2, "mlp", {"hidden": [4]}, "gaussian", {"sigma": 0.5}), None),
     "vamp": (VAEConfig((1, 8, 8), 2, "gated", {"hidden": [4]}, "bernoulli", {}, "vamp", {"pseudo_inputs": 3}), None),
