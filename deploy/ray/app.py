@@ -23,6 +23,9 @@ from service.store import POSTGRES
 
 # Serve counts the requests of a replica, too. It must never be the one who refuses, so that callers get our answers.
 SERVE_MARGIN = 2
+# Serve asks each replica so often whether it works, and replaces one that has not answered in so many seconds three times in a
+# row: one that stands still is replaced after 20 seconds at most. An answer takes far less, also if all rows are busy.
+HEALTH_SECONDS = 5.0
 # How often a replica that shuts down looks whether its last requests are answered, and the time it has to close the store.
 WAIT_SECONDS, CLOSING_SECONDS = 0.5, 5.0
 
@@ -50,7 +53,8 @@ def app(arguments: Arguments) -> Application:
         max_ongoing_requests=SERVE_MARGIN * settings.max_connections,
         graceful_shutdown_wait_loop_s=WAIT_SECONDS,
         graceful_shutdown_timeout_s=settings.drain_seconds + settings.shutdown_seconds + CLOSING_SECONDS,
-        health_check_timeout_s=settings.heartbeat_seconds,
+        health_check_period_s=HEALTH_SECONDS,
+        health_check_timeout_s=HEALTH_SECONDS,
         ray_actor_options={"num_cpus": 1},
     )
     deployment: Deployment = options(serve.ingress()(Replica))

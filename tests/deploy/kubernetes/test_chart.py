@@ -232,6 +232,29 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"networkPolicy": {"callers": [{"ipBlock": {"cidr": "10.0.0.256/8"}}]}}, "'10.0.0.256/8' does not match pattern"),
     ({"networkPolicy": {"callers": [{"ipBlock": {"cidr": "10.0.0.0/33"}}]}}, "'10.0.0.0/33' does not match pattern"),
     ({"autoscaling": {"queuedRows": 1e20}}, "at '/autoscaling/queuedRows': maximum"),
+    ({"store": {"postgres": {"readsKey": "ro"}}}, "store.postgres.readsKey is ro, but store.kind is sqlite"),
+    (
+        {"store": {"kind": "postgres", "postgres": {"readsKey": "url"}}},
+        "store.postgres.readsKey and store.postgres.key are both url",
+    ),
+    (
+        {"replicas": 2, "settings": {"VAE_ADMIN": True}, **POSTGRES},
+        "settings.VAE_ADMIN is true, but there can be 2 pods",
+    ),
+    (
+        {"autoscaling": {"enabled": True}, "settings": {"VAE_ADMIN": True}, **POSTGRES},
+        "settings.VAE_ADMIN is true, but there can be 10 pods",
+    ),
+    (
+        {"settings": {"VAE_STORE_MAX_BYTES": 1610612737}},
+        "settings.VAE_STORE_MAX_BYTES is 1610612737, which each of the processes (VAE_WORKERS, 1)",
+    ),
+    ({"settings": {"VAE_STORE_MAX_BYTES": None}}, "settings.VAE_STORE_MAX_BYTES is 4294967296, which each"),
+    ({"settings": {"VAE_WORKERS": 4}}, "Set VAE_STORE_MAX_BYTES to at most 402653184, or raise the limit"),
+    (
+        {"resources": {"limits": {"memory": "511Mi"}, "requests": {"memory": "256Mi"}}},
+        "resources.limits.memory is 511Mi, but the service alone takes up to 512Mi",
+    ),
     ({"serviceMonitor": {"interval": "often"}}, "at '/serviceMonitor/interval': 'often' does not match pattern"),
 ]
 
@@ -245,6 +268,24 @@ def test_wrong_values_are_refused(values: dict[str, Any], words: str) -> None:
     assert ended.returncode != 0
     assert words in ended.stderr
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"settings": {"VAE_STORE_MAX_BYTES": 1610612736}},  # the limit of 2Gi without the 512Mi of the service
+        {"settings": {"VAE_STORE_MAX_BYTES": 1610612737}, **POSTGRES},
+        {"settings": {"VAE_WORKERS": 4}, "resources": {"limits": {"memory": "2560Mi"}}},
+        {"settings": {"VAE_WORKERS": 4}, "resources": {"limits": {"memory": None}}},
+        {"resources": {"limits": {"memory": "512Mi"}, "requests": {"memory": "512Mi"}}, **POSTGRES},
+        {"settings": {"VAE_ADMIN": True}},
+        {"settings": {"VAE_ADMIN": False}, "autoscaling": {"enabled": True}, **POSTGRES},
+        {"settings": {"VAE_ADMIN": True}, "autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 1}, **POSTGRES},
+        {"store": {"kind": "postgres", "postgres": {"readsKey": "reads"}}},
+    ],
+)  # fmt: skip
+def test_values_that_just_fit_are_taken(values: dict[str, Any]) -> None:
+    only("Deployment", templated({**IMAGE, **values}))
 
 
 @pytest.mark.parametrize("release", ["123", "1e3", "a.b", "1a"])

@@ -96,7 +96,8 @@ def test_only_pictures_are_for_ray(setting: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(ray_workers, "connect", connect)
     arguments = ["--model", "strokes", "--models-dir", str(SHIPPED_WEIGHTS), "--engine", "ray"]
-    assert main(["load", "--out", str(setting / "out"), *arguments, str(setting)]) == 1
+    (setting / "drawings").mkdir()
+    assert main(["load", "--out", str(setting / "out"), *arguments, str(setting / "drawings")]) == 1
     assert "--engine ray is for pictures, and 'strokes' is no model of pictures" in capsys.readouterr().err
 
 
