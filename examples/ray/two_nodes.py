@@ -103,6 +103,7 @@ def environment(ports: list[int], directory: str, variables: list[str]) -> dict[
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.ray.proxy:model_middleware",
         "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(ports[-1]),
+        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
         **dict(one.split("=", 1) for one in variables),
     }
 
