@@ -28,6 +28,8 @@ CLASS, WEIGHTS = "AutoencoderKL", "diffusion_pytorch_model.safetensors"
 # Files with weights in half precision, which are served in float32 where there are no others.
 HALF = "diffusion_pytorch_model.fp16.safetensors"
 PICKLE = "diffusion_pytorch_model.bin"
+# What is downloaded of a repository: the first of these of which it has the first file.
+DOWNLOADS = ((WEIGHTS,), (HALF,))
 PREFIX = "net.autoencoder."
 # What diffusers neither knows nor needs is in the metadata of the weights: the pixels' sigma, and the record of training.
 SIGMA, RECORD = "pixel_sigma", "training_record"

@@ -43,7 +43,9 @@ def onnx_model(graph: Graph, checkpoint: Checkpoint, name: str) -> tuple[bytes, 
         session = _session(content)
         answers = session.run(None, {key: value.numpy() for key, value in graph.examples.items()})
     except Exception as error:  # exporter and runtime raise many unrelated types
-        raise ExportError(f"ONNX cannot hold the {graph.name} of this model; nothing was written: {first_line(error)}") from error
+        raise ExportError(
+            f"ONNX cannot hold the {graph.name} of this model; nothing was written: {first_line(error)}"
+        ) from error
     for output, found, own in zip(graph.outputs, answers, wanted, strict=True):
         away = np.abs(found - own) / (1 + np.abs(own))
         if not (away <= TOLERANCE).all():  # NaN fails this comparison too.
