@@ -59,8 +59,10 @@ def look_up(metrics: Mapping[str, Any], key: str) -> Any:
     return value
 
 
-def rounded(value: float, digits: int = 2, percent: bool = False) -> str:
+def rounded(value: float | None, digits: int = 2, percent: bool = False) -> str:
     """Format a number for readers."""
+    if value is None:
+        return "no finite value"
     if isinstance(value, int):
         return str(value)
     return f"{100 * value:.{digits}f} %" if percent else f"{value:.{digits}f}"
