@@ -10,12 +10,13 @@ from models import kl_range
 from models.checkpoint import Manifest
 from models.condition import described
 from models.evaluate import agreement, densities, information, neighbors, unusual
-from models.evaluate.commands import evaluate_command, train_commands
 from models.evaluate.card_file import FrontMatter, marked
+from models.evaluate.commands import evaluate_command, train_commands
 from models.evaluate.front_matter import DIFFUSERS, front_matter
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.kinds import measuring_for
 from models.evaluate.sample_quality import KEY, sample_rows
+from models.evaluate.sources import SOURCES
 from models.kinds import kind_of
 from models.kinds.kind import Kind
 from models.metrics_file import REASONS, as_numbers
@@ -30,27 +31,6 @@ from models.train.objectives import OBJECTIVES, wishes
 from models.train.plan import kept
 from models.train.presets import PRESETS
 
-SOURCES = {
-    "mnist": (
-        "MNIST: 60,000 training and 10,000 test digits, 28 x 28 greys. LeCun, Bottou, Bengio, Haffner: Gradient-based "
-        "learning applied to document recognition, 1998. (c) Yann LeCun and Corinna Cortes, derived from NIST; commonly "
-        "distributed under CC BY-SA 3.0."
-    ),
-    "fashion-mnist": (
-        "Fashion-MNIST: 60,000 training and 10,000 test pictures of clothes, 28 x 28 greys. Xiao, Rasul, Vollgraf: "
-        "arXiv:1708.07747. (c) 2017 Zalando SE, MIT licence."
-    ),
-    "omniglot-strokes": (
-        "Omniglot as pen strokes: 30,000 drawings of characters for training, 1,000 for validation, 1,000 for the test, "
-        "50 alphabets, simplified to 31 points on average; github.com/hardmaru/sketch-rnn-datasets. Lake et al.: "
-        "Human-level concept learning through probabilistic program induction, Science 2015. (c) 2015 Brenden Lake, MIT."
-    ),
-    "lpc-sprites": (
-        "LPC sprites: 11,664 pictures of characters, 64 x 64 colour, every combination of six factors once; 1,000 characters "
-        "for training, 296 for the test. Li, Mandt: Disentangled sequential autoencoder, ICML 2018; art by the contributors "
-        "of the Liberated Pixel Cup (lpc.opengameart.org), CC BY-SA 3.0 and GPL 3.0."
-    ),
-}
 # What no file says of the run whose weights a model started from, by the first digits of the digest of these weights.
 UNRECORDED = {
     "45fe0d372177": (
@@ -178,7 +158,11 @@ def _use(directory: Path, manifest: Manifest) -> list[str]:
 def _not_finite(names: Sequence[str], protocol: Mapping[str, Any]) -> list[str]:
     """Return a sentence about the numbers that are not shown, [] if there are none."""
     reasons = "; ".join(f"{key}: {reason}" for key, reason in protocol.get(REASONS, {}).items())
-    return [f"Not shown, because there is no finite value: {', '.join(names)}{f' ({reasons})' if reasons else ''}."] if names else []
+    return (
+        [f"Not shown, because there is no finite value: {', '.join(names)}{f' ({reasons})' if reasons else ''}."]
+        if names
+        else []
+    )
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -58,8 +58,8 @@ def front_matter(
 ) -> list[str]:
     """Return the lines of the front matter of the model `name`, with the lines of three dashes around it.
 
-    `before` is the front matter that the card has now, the lines of each key: keys that are not written here and tags stay, and
-    for other data than those that have a name here, so do licence and data sets.
+    `before` is the front matter that the card has now, the lines of each key: keys that are not written here and tags stay.
+    So do licence and data sets, but for data that have a name here.
     """
     before = before or {}
     model, data = manifest.model, str(manifest.data.get("name", ""))

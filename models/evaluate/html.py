@@ -5,6 +5,7 @@ Every number of metrics.json is a <data> element with its key and the exact valu
 
 import base64
 import html
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,9 @@ def look_up(metrics: Mapping[str, Any], key: str) -> Any:
     return value
 
 
-def rounded(value: float | None, digits: int = 2, percent: bool = False) -> str:
+def rounded(value: float, digits: int = 2, percent: bool = False) -> str:
     """Format a number for readers."""
-    if value is None:
+    if not math.isfinite(value):
         return "no finite value"
     if isinstance(value, int):
         return str(value)
