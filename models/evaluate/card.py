@@ -147,7 +147,7 @@ def _use(directory: Path, manifest: Manifest) -> list[str]:
     """Return how to load a model whose net is that of diffusers, as lines of Markdown; [] for others."""
     if manifest.model.arch != ARCH:
         return []
-    own = f"VAE service: with the packages of its extra `diffusers`, `pip install '{PACKAGE}[diffusers]'`."
+    own = f"The VAE service loads it with the packages of its extra `diffusers`: `pip install '{PACKAGE}[diffusers]'`."
     if manifest.data.get("layout") != DIFFUSERS:
         return [own, ""]
     call = f"AutoencoderKL.from_pretrained({json.dumps(directory.as_posix())})"

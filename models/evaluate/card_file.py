@@ -15,7 +15,7 @@ CARD, BESIDE = "README.md", "README.vae.md"
 MAX_BYTES = 1 << 22  # of a card; longer files are somebody else's
 # The lines of each key of a front matter, by the key; lines before the first key have the key "".
 FrontMatter = Mapping[str, Sequence[str]]
-_MARK = re.compile(r"<!-- models\.evaluate wrote this card, .* SHA-256 ([0-9a-f]{64})\. .* -->\n*\Z")
+_MARK = re.compile(r"<!-- models\.evaluate wrote this card\. .* SHA-256 ([0-9a-f]{64}): .* -->\n*\Z")
 _FRONT = re.compile(r"---\n(.*?)^---\n", re.DOTALL | re.MULTILINE)
 _KEY = re.compile(r"([\w.-]+)\s*:(\s|$)")
 
@@ -23,8 +23,8 @@ _KEY = re.compile(r"([\w.-]+)\s*:(\s|$)")
 def marked(text: str) -> str:
     """Return a card with the comment at its end by which it is known again."""
     return (
-        f"{text}\n<!-- models.evaluate wrote this card, whose text below the front matter has the SHA-256 {_digest(text)}. "
-        "It writes it anew as long as that is so: if you change the text, your card stays. -->\n"
+        f"{text}\n<!-- models.evaluate wrote this card. Its text below the front matter has the SHA-256 {_digest(text)}: as "
+        "long as that is so, the card is written anew; once you change the text, it stays as it is. -->\n"
     )
 
 
