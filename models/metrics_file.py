@@ -39,17 +39,20 @@ def write_metrics(directory: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def as_numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the numbers with NaN for None, so that they can be formatted."""
-    found: dict[str, Any] = _as_numbers(metrics)
-    return found
+    """Return the numbers with NaN for those that were not finite, so that they can be formatted.
+
+    Earlier versions gave no reasons. A standard error that is not known is None, among the numbers `agreement`.
+    """
+    named = metrics["protocol"].get(REASONS, {})
+    return {key: _as_numbers(value, key, named, value is None or key != "agreement") for key, value in metrics.items()}
 
 
-def _as_numbers(value: Any) -> Any:
+def _as_numbers(value: Any, place: str, named: Mapping[str, str], always: bool) -> Any:
     if isinstance(value, Mapping):
-        return {key: _as_numbers(one) for key, one in value.items()}
+        return {key: _as_numbers(one, f"{place}.{key}", named, always) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_as_numbers(one) for one in value]
-    return math.nan if value is None else value
+        return [_as_numbers(one, f"{place}.{i}", named, always) for i, one in enumerate(value)]
+    return math.nan if value is None and (always or place in named) else value
 
 
 def _not_finite(value: Any, place: str = "") -> Iterator[tuple[str, float]]:

@@ -61,7 +61,8 @@ def coarse(count: int, smallest: float) -> str:
         f"p-values come in steps of {1 / (count + 1):.2g}, and the smallest of all default scores together is {smallest:.2g}"
     )
     if smallest > 0.05:
-        return f"{least}, so that no picture can have one of 0.05: more data, or a larger --validation in training, hold out more"
+        more = "more data, or a larger --validation in training, hold out more"
+        return f"{least}, so that no picture can have one of 0.05: {more}"
     return f"{least}, and a share of 5 % is uncertain by {100 * math.sqrt(0.0475 / count):.1f} % of the pictures"
 
 

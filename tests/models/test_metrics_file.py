@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.evaluate.__main__ import EvaluationError, recorded
-from models.metrics_file import METRICS, finite, write_metrics
+from models.metrics_file import METRICS, as_numbers, finite, write_metrics
 
 ODD = '{"elbo": -1.5, "note": "\\ud800", "far": 1e999, "no": NaN, "deep": %s}' % ("[" * 100 + "]" * 100)
 
@@ -50,3 +50,12 @@ def test_what_is_not_finite_is_written_as_null_with_a_reason(tmp_path: Path) -> 
     assert finite({"a": 1.0, "protocol": {}}) == {"a": 1.0, "protocol": {}}
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_metrics(tmp_path, {"a": math.nan})
+
+
+def test_what_was_not_finite_is_formatted_as_nan_and_what_is_unknown_stays_none() -> None:
+    metrics = {"a": math.inf, "agreement": {"error": None, "elbo": math.nan}, "b": {"c": None}, "protocol": {}}
+    found = as_numbers(finite(metrics))
+    assert math.isnan(found["a"])
+    assert math.isnan(found["b"]["c"]), "as in files of earlier versions"
+    assert math.isnan(found["agreement"]["elbo"])
+    assert found["agreement"]["error"] is None
