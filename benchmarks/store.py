@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from benchmarks.store_items import DIM, HUNDREDTH, TENTH, Items, copy_items, make_items
+from benchmarks.store_items import DIM, Items, copy_items, make_items
 from service.store.filters import parse_filter
 from service.store.interface import Collection, Query, Search, UnknownCollection
 from service.store.postgres.build_indexes import Wanted, build_indexes

@@ -1,4 +1,4 @@
-"""Searches in PostgreSQL: with the approximate index, or exact, by measuring every matching item in float64.
+"""Searches in PostgreSQL: with the indexes of vectors, or exact, by measuring every matching item in float64.
 
 Knows nothing of pools or retries.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from service.store.filters import Condition
 from service.store.interface import Collection, Floats, Found, Neighbors, Search
 from service.store.postgres.filters import pgvector_where
-from service.store.postgres.indexes import HALF_MOST, Graph, Indexes, indexed, indexes
+from service.store.postgres.indexes import HALF_MOST, Graph, Indexes, indexed, indexes, is_of_numbers
 from service.store.postgres.known_keys import unknown_keys
 from service.store.postgres.schema import PgConnection, table
 from service.store.postgres.work import ITEM, as_items, find, get, received, vector
@@ -37,6 +37,13 @@ EXACT_BELOW = 1000
 MEASURED_AT_ONCE, MEASURED = 5_000, 30_000
 # An `in` with more values than this is not searched value by value.
 FEW_VALUES = 4
+# What ways of searching cost, in vectors of a flat index that are read in the same time: an HNSW index of a value, the one
+# over all items, and measuring the items of a rare value.
+GRAPH_COST, WHOLE_COST, RARE_COST = 35_000, 65_000, 5_000
+# Memory for sorting what flat indexes have: without it they would be sorted in files.
+SORT_MEMORY = "32MB"
+# Indexes of vectors to ask, with the conditions that each adds to the filter.
+Ways = list[tuple[Graph | None, tuple[Condition, ...]]]
 OPERATORS = {"l2": "<->", "cosine": "<=>", "w2": "<->"}
 STREAM = "vae_search"
 
@@ -78,7 +85,7 @@ class _Task:
         self.count, self.sigma_weight = collection.count, collection.sigma_weight
         self.plain = Graph(number, "w2", collection.dim, collection.sigma_weight)
         self.there = there
-        self.passing = self._estimate()
+        self.passing = math.inf
 
     def nearest_of(self, i: int, mu: Floats, sigma: Floats) -> Neighbors:
         """Let the database find the nearest to query i by l2, cosine or the collection's w2, and measure those in float64."""
@@ -90,19 +97,39 @@ class _Task:
         rows = {row[0]: row for graph, one in ways for row in self._found(i, mu, sigma, graph, limit, one)}
         return self._nearest(list(rows.values()), mu, sigma)
 
-    def _ways(self, there: Indexes) -> list[tuple[Graph | None, Condition | None]]:
-        """Return the indexes to ask, one after another, with the condition that each adds to the filter.
+    def _ways(self, there: Indexes) -> Ways:
+        """Return the indexes to ask, one after another, with the conditions that each adds to the filter.
 
-        None stands for no HNSW index: all items are measured that an index of a key finds, by a rare value or a narrow range.
+        None stands for no index of vectors: all items are measured that an index of a key finds, by a rare value or a narrow
+        range. Every condition of the filter with indexes is a way, and so is the index over all items.
         """
+        by_value: list[tuple[float, Ways]] = []
         for condition in self.wanted.filter:
             if condition.operator not in ("eq", "in") or not there.has_key(condition.key):
                 continue
             values = condition.value if condition.operator == "in" else (condition.value,)
             if 1 <= len(values) <= FEW_VALUES:
                 ones = [Condition(condition.key, "eq", value) for value in values]
-                return [(there.part(one), one) for one in ones]
-        return [(None if self.passing <= MEASURED_AT_ONCE else there.graph, None)]
+                parts = [there.part(one) for one in ones]
+                ways: Ways = [(part, (one,)) for part, one in zip(parts, ones, strict=True)]
+                by_value.append((sum(self._cost(there, part) for part in parts), ways))
+        by_range: list[tuple[float, Ways]] = [(WHOLE_COST, [])]
+        for key in {one.key: None for one in self.wanted.filter if is_of_numbers(one)}:
+            flat = there.within([one for one in self.wanted.filter if one.key == key and is_of_numbers(one)])
+            if flat is not None:
+                by_range.append((sum(map(there.size, flat)), [(graph, graph.part) for graph in flat]))
+        _, best = min(by_value + by_range if by_value else by_range, key=lambda way: way[0])
+        if best or by_value:
+            return best or min(by_value, key=lambda way: way[0])[1]
+        self.passing = self._estimate()
+        return [(None if self.passing <= MEASURED_AT_ONCE else there.graph, ())]
+
+    @staticmethod
+    def _cost(there: Indexes, part: Graph | None) -> float:
+        """Return about how many vectors of a flat index are read in the time of a part; None stands for a rare value."""
+        if part is None:
+            return RARE_COST
+        return there.size(part) if part.flat else GRAPH_COST
 
     def _estimate(self) -> float:
         """Return about how many items pass the filter if an index of a key finds them, else infinity."""
@@ -113,14 +140,13 @@ class _Task:
         return float(plans[0]["Plan"]["Plan Rows"])
 
     def _found(
-        self, i: int, mu: Floats, sigma: Floats, graph: Graph | None, limit: int, added: Condition | None = None
+        self, i: int, mu: Floats, sigma: Floats, graph: Graph | None, limit: int, added: tuple[Condition, ...] = ()
     ) -> list[tuple[Any, ...]]:
         """Return the rows of the items that are nearest to query i, about; all that match if they are fewer than the limit."""
         spelled = graph or self._plain_of()
         where, parameters = self.where, self.parameters
-        if added is not None:
-            more, values = pgvector_where((added,))
-            where, parameters = where + more, [*parameters, *values]
+        more, values = pgvector_where(added)
+        where, parameters = where + more, [*parameters, *values]
         excluded = own_id(self.wanted, i)
         if excluded is not None:
             where, parameters = f"{where} AND id <> %s", [*parameters, excluded]
@@ -128,18 +154,18 @@ class _Task:
         query = np.concatenate([mu, weight * sigma]) if spelled.metric == "w2" else mu
         most = self.count - (excluded is not None)
         few = limit if self.wanted.candidates else min(math.ceil(ENOUGH * self.wanted.k), limit)
-        ways = [("candidates", few), ("further", limit), ("all", 0)]
+        ways = [("flat", 0)] if graph and graph.flat else [("candidates", few), ("further", limit), ("all", 0)]
         rows: list[tuple[Any, ...]] = []
         for way, enough in ways if graph else ways[2:]:
             # Further away, the index misses many of the few that pass.
             if way == "further" and (not rows or self.passing <= MEASURED):
                 continue
             if way == "all":  # the stored numbers need no conversion
-                spelled = replace(spelled, half=False, part=None)
+                spelled = replace(spelled, half=False, part=())
             by = f"{spelled.compared} {OPERATORS[spelled.metric]} %s::{spelled.type}"
             nearest = f"SELECT * FROM {self.table} WHERE true{where} ORDER BY {by} LIMIT %s"  # noqa: S608
             statement = f"SELECT {ITEM} FROM ({nearest}) AS nearest"  # noqa: S608 - only those are converted
-            self._set(limit, way, graph is not None and graph.part is not None)
+            self._set(limit, way, graph is not None and bool(graph.part))
             # A plan for any parameters, which psycopg could prepare, has no use for the index of one value.
             rows = self.connection.execute(statement, (*parameters, vector(query), limit), prepare=False).fetchall()
             if len(rows) >= min(enough, most):
@@ -151,7 +177,7 @@ class _Task:
         return self.plain if self.wanted.metric == "w2" else Graph(self.plain.number, self.wanted.metric, self.dim)
 
     def _set(self, limit: int, way: str, has_part: bool) -> None:
-        """`way`: whether to look at the first candidates of the index, further ones, or all items."""
+        """`way`: whether to look at the first candidates of the index, further ones, all that it has, or all items."""
         least = EF_MOST if way == "further" else EF_PART if has_part else EF_LEAST
         is_scan = way == "all"
         settings = {
@@ -163,6 +189,8 @@ class _Task:
             # The planner thinks that measuring all items of a value is faster than their own HNSW index.
             "enable_bitmapscan": "off" if has_part and not is_scan else "on",
         }
+        if way == "flat":
+            settings["work_mem"] = f"'{SORT_MEMORY}'"
         statements = "; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items())
         self.connection.execute(statements.encode(), prepare=False)
 

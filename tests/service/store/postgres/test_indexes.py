@@ -36,11 +36,11 @@ async def filled(database: str) -> tuple[PgvectorStore, Twin]:
 
 
 def graphs(database: str) -> dict[str, bool]:
-    """HNSW indexes, and whether they are valid."""
+    """Indexes of vectors, and whether they are valid."""
     with psycopg.connect(database) as connection:
         rows = connection.execute(
             "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid JOIN pg_am a ON a.oid = relam "
-            "WHERE amname = 'hnsw'"
+            "WHERE amname IN ('hnsw', 'ivfflat')"
         )
         return dict(rows.fetchall())
 
