@@ -16,7 +16,7 @@ SAMPLED = 20_000
 # A key whose numbers are as many may be used with ranges.
 LEAST_NUMBERS = 16
 # About so many items have numbers in one interval; ranges are divided if they have at least two, at most so many.
-INTERVAL_ITEMS, MOST_INTERVALS = 10_000, 100
+INTERVAL_ITEMS, MOST_INTERVALS = 10_000, 80
 
 
 @dataclass(frozen=True, slots=True)

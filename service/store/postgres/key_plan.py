@@ -22,6 +22,8 @@ LEAST_ITEMS, LEAST_SHARE = 1000, 0.005
 # The most indexes that a collection may have for values and intervals: each is a little work for every item that is added,
 # and a lock for every search.
 MOST_PARTS = 300
+# In a smaller collection searches with filters are fast enough without indexes for keys, unless somebody names them.
+LEAST_EXPECTED = 5000
 # The HNSW indexes for keys that nobody named have at most so many times the items of the collection: each takes as much time
 # and space for its items as the index over all.
 MOST_COPIES = 4
@@ -70,6 +72,8 @@ class Planner:
     def expected(self) -> KeyPlan:
         """Return the plan for the keys that filters can be expected to use. Those that would cost too much are left out."""
         plan, left_out, copied = KeyPlan(), list[str](), 0
+        if self._count < LEAST_EXPECTED:
+            return plan
         for key in filter_keys(self._connection, self._graph.number, self._count, LEAST_SHARE):
             values = self._of_values(key.name)
             copies = sum(count for part, count in values.items() if not part.flat)

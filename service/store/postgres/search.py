@@ -86,6 +86,7 @@ class _Task:
         self.plain = Graph(number, "w2", collection.dim, collection.sigma_weight)
         self.there = there
         self.passing = math.inf
+        self.wide: Ways = []  # flat indexes that have all that pass, if these are so many that they are read only if necessary
 
     def nearest_of(self, i: int, mu: Floats, sigma: Floats) -> Neighbors:
         """Let the database find the nearest to query i by l2, cosine or the collection's w2, and measure those in float64."""
@@ -113,15 +114,16 @@ class _Task:
                 parts = [there.part(one) for one in ones]
                 ways: Ways = [(part, (one,)) for part, one in zip(parts, ones, strict=True)]
                 by_value.append((sum(self._cost(there, part) for part in parts), ways))
-        by_range: list[tuple[float, Ways]] = [(WHOLE_COST, [])]
+        by_range: list[tuple[float, Ways]] = []
         for key in {one.key: None for one in self.wanted.filter if is_of_numbers(one)}:
             flat = there.within([one for one in self.wanted.filter if one.key == key and is_of_numbers(one)])
             if flat is not None:
                 by_range.append((sum(map(there.size, flat)), [(graph, graph.part) for graph in flat]))
-        _, best = min(by_value + by_range if by_value else by_range, key=lambda way: way[0])
-        if best or by_value:
-            return best or min(by_value, key=lambda way: way[0])[1]
-        self.passing = self._estimate()
+        cost, best = min(by_value + by_range, key=lambda way: way[0], default=(math.inf, []))
+        if best and (by_value or cost <= WHOLE_COST):
+            return best
+        self.wide = best
+        self.passing = cost if best else self._estimate()
         return [(None if self.passing <= MEASURED_AT_ONCE else there.graph, ())]
 
     @staticmethod
@@ -158,8 +160,10 @@ class _Task:
         rows: list[tuple[Any, ...]] = []
         for way, enough in ways if graph else ways[2:]:
             # Further away, the index misses many of the few that pass.
-            if way == "further" and (not rows or self.passing <= MEASURED):
+            if way == "further" and (not rows or self.wide or self.passing <= MEASURED):
                 continue
+            if way == "all" and self.wide:
+                return [row for flat, one in self.wide for row in self._found(i, mu, sigma, flat, limit, one)]
             if way == "all":  # the stored numbers need no conversion
                 spelled = replace(spelled, half=False, part=())
             by = f"{spelled.compared} {OPERATORS[spelled.metric]} %s::{spelled.type}"

@@ -149,7 +149,7 @@ async def test_the_command_says_what_it_did(database: str, capsys: pytest.Captur
             (["--filter-key", "kind"], "done; indexes made: 3, there already: 1, dropped: 0"),
             (["--filter-key", "kind"], "done; indexes made: 0, there already: 4, dropped: 0"),
             (["--filter-key", "other"], "done; indexes made: 0, there already: 1, dropped: 2"),
-            (["--drop"], "done; HNSW indexes dropped: 1. Searches are exact now, and slow in a large collection; run the "),
+            (["--drop"], "done; vector indexes dropped: 1. Searches are exact now, and slow in a large collection; run the "),
         ):
             assert await asyncio.to_thread(main, [*command, *more]) == 0
             assert capsys.readouterr().out.splitlines()[-1].startswith(last)
