@@ -190,8 +190,8 @@ class _Task:
             "hnsw.max_scan_tuples": min(max(SCANNED * limit, SCANNED_LEAST), SCANNED_MOST),
             "enable_indexscan": "off" if is_scan else "on",
             "enable_seqscan": "on" if is_scan else "off",
-            # The planner thinks that measuring all items of a value is faster than their own HNSW index.
-            "enable_bitmapscan": "off" if has_part and not is_scan else "on",
+            # The planner thinks that measuring all items of a value or of a wide range is faster than an index of vectors.
+            "enable_bitmapscan": "off" if (has_part or self.wide) and not is_scan else "on",
         }
         if way == "flat":
             settings["work_mem"] = f"'{SORT_MEMORY}'"

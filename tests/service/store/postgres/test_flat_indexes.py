@@ -107,7 +107,7 @@ async def test_searches_read_them(
     await store.close()  # statistics are there when the connection has ended
     used = scans(database)
     assert used["hnsw"] == 0
-    assert used["ivfflat"] >= 6 * len(FILTERS)
+    assert used["ivfflat"] >= 6 * (len(FILTERS) - 1)  # where nothing passes, the B-tree index says so
 
 
 async def test_wide_ranges_are_read_if_what_is_near_does_not_pass(
