@@ -126,7 +126,7 @@ class _Builder:
         planner = Planner(self.connection, there, graph, self.collection.count, self.tell)
         is_named = self.wanted.keys or self.wanted.range_keys or self.wanted.no_keys
         plan = planner.named(self.wanted.keys, self.wanted.range_keys) if is_named else planner.expected()
-        # Flat indexes take less time. The index of a key is the last one: searches take a value without an index for a rare one.
+        # Flat indexes take less time. That of a key comes last: from then on searches take values without an index for rare.
         for part, count in sorted(plan.parts.items(), key=lambda one: (not one[0].flat, one[1])):
             what = f"{'flat' if part.flat else 'HNSW'} index over the {count:,} items with {part.label}"
             self._make(part.name, part.statement(self.connection, True), what, valid)

@@ -115,6 +115,7 @@ async def test_wide_ranges_are_read_if_what_is_near_does_not_pass(
     filled: tuple[PgvectorStore, Twin], postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "WHOLE_COST", 1000)
+    monkeypatch.setattr(search, "MEASURED_AT_ONCE", 100)
     store, twin = filled
     build_indexes(database, "digits", Wanted(), print)
     await store.close()
