@@ -22,7 +22,7 @@ from service.store.vectors.candidates import BLOCK, Nearest
 
 # hnsw.ef_search, the candidates of the index: this factor times k, and its bounds. An index of one value has its own least.
 # It has another least if there are further conditions.
-EF_FACTOR, EF_LEAST, EF_PART, EF_PART_OF_PART, EF_MOST = 4, 275, 325, 400, 1000
+EF_FACTOR, EF_LEAST, EF_PART, EF_PART_OF_PART, EF_MOST = 4, 275, 325, 450, 1000
 # The index finds twice as many as wanted, but at most so many more, to be measured in float64: they are not quite in order.
 MORE = 100
 # If fewer candidates than this for each wanted item pass the filter, the most candidates are taken, and the
@@ -177,7 +177,9 @@ class _Task:
         query = np.concatenate([mu, weight * sigma]) if spelled.metric == "w2" else mu
         most = self.count - (excluded is not None)
         few = limit if self.wanted.candidates else self._enough(limit)
-        ways = [("flat", 0)] if graph and graph.flat else [("candidates", few), ("further", limit), ("all", 0)]
+        ways = [("candidates", few), ("further", limit), ("all", 0)]
+        if graph and graph.flat:  # one of cosines lacks means without a direction
+            ways = [("flat", limit if graph.metric == "cosine" else 0), ("all", 0)]
         rows: list[tuple[Any, ...]] = []
         for way, enough in (ways if graph else ways[2:]) if is_last else ways[:1]:
             # Further away, the index misses many of the few that pass.

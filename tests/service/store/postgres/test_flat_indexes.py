@@ -170,6 +170,24 @@ async def test_a_number_that_very_many_items_have_is_not_divided(
     await check(store, twin, {"batch": {"lt": 3}})
 
 
+async def test_means_without_a_direction_are_found_by_cosine(
+    filled: tuple[PgvectorStore, Twin], database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No index of cosines has them."""
+    monkeypatch.setattr(key_plan, "LEAST_ITEMS", 5)
+    store, _ = filled
+    twin = Twin()
+    await store.create(replace(DIGITS, name="angles", metric="cosine"))
+    block = items(np.random.default_rng(1), [f"{i}" for i in range(1500)], metadata=[{"few": i < 9} for i in range(1500)])
+    block.mu[:4] = 0
+    await store.upsert("angles", DIGEST, block)
+    twin.upsert(block)
+    build_indexes(database, "angles", Wanted(keys=("few",)), print)
+    few, mu = parse_filter({"few": True}), np.ones(DIM, np.float32)
+    found = await store.search("angles", DIGEST, Search([Query(mu)], 9, "cosine", few))
+    same(found.neighbors[0], twin.nearest("cosine", mu, np.zeros(DIM), 9, few))
+
+
 async def test_another_metric_drops_them(filled: tuple[PgvectorStore, Twin], database: str) -> None:
     store, _ = filled
     build_indexes(database, "digits", Wanted(), print)
