@@ -110,13 +110,13 @@ async def _load(
             failed, file = error, None
     _report(counts, total, options, word, file)
     if store is not None and settings.store.startswith(POSTGRES) and counts.added:
-        await _advise(store, options.collection)
+        await advise(store, options.collection)
     if failed is not None:
         raise failed
     _check_share(counts, total, options, word, file)
 
 
-async def _advise(store: LatentStore, name: str) -> None:
+async def advise(store: LatentStore, name: str) -> None:
     """Say how searches of a large collection become fast."""
     from service.store.postgres.key_plan import LEAST_EXPECTED  # an extra
 

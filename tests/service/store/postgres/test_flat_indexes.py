@@ -9,6 +9,7 @@ import numpy as np
 import psycopg
 import pytest
 
+from service.load_command import advise
 from service.store.filters import parse_filter
 from service.store.interface import Query, Search
 from service.store.postgres import filter_keys, key_plan, search
@@ -193,3 +194,15 @@ async def test_another_metric_drops_them(filled: tuple[PgvectorStore, Twin], dat
     build_indexes(database, "digits", Wanted(), print)
     await store.create(replace(DIGITS, metric="cosine"))
     assert set(scans(database)) == {"hnsw"}
+
+
+async def test_a_load_says_how_filters_become_fast(
+    filled: tuple[PgvectorStore, Twin], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only if the collection is large."""
+    store, _ = filled
+    await advise(store, "digits")
+    assert "`python -m service.store index --collection digits`" in capsys.readouterr().out
+    monkeypatch.setattr(key_plan, "LEAST_EXPECTED", COUNT + 1)
+    await advise(store, "digits")
+    assert not capsys.readouterr().out
