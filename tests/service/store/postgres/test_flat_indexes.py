@@ -78,7 +78,7 @@ def scans(database: str) -> dict[str, int]:
     return dict(rows)
 
 
-FILTERS = [
+FILTERS: list[dict[str, Any]] = [
     {"half": "far"},
     {"half": {"in": ["far", "near"]}, "batch": {"in": [3, 5, 7]}},
     {"batch": 3.0},
