@@ -132,6 +132,8 @@ async def test_without_an_index_searches_are_exact_until_there_is_one(database: 
             connection.execute("SELECT pg_advisory_lock(%s, 1)", (LOCK,))
             with pytest.raises(StoreBusy, match="another command"):
                 build_indexes(database, "digits", Wanted(), print)
+            # The end of the connection would release the lock some time later.
+            connection.execute("SELECT pg_advisory_unlock(%s, 1)", (LOCK,))
         build_indexes(database, "digits", Wanted(), print)
         assert not (await store.search("digits", DIGEST, asked)).exact
         with pytest.raises(StoreError, match="memory"):
