@@ -70,9 +70,10 @@ class ServedAutoencoderKL(ServedPictures):
         work = partial(with_examples, checkpoint, device.torch_device, limits.max_batch)
         vae, latents, floats, likelihood = await device.aside(work)
         bytes_ = np.rint(floats * 255).astype(np.uint8)
-        made = await device.lanes(encoder(vae), bytes_, floats, name=f"{name} encode", only_torch=True, limits=limits)
+        lanes = partial(device.lanes, only_torch=True, limits=limits, finite=True)
+        made = await lanes(encoder(vae), bytes_, floats, name=f"{name} encode")
         try:
-            made += await device.lanes(decoder(vae), latents, name=f"{name} decode", only_torch=True, limits=limits)
+            made += await lanes(decoder(vae), latents, name=f"{name} decode")
         except BaseException:
             device.forget(made)
             raise
