@@ -68,7 +68,9 @@ def model_config(config: Mapping[str, Any], sigma: float) -> VAEConfig:
     height, width = side if isinstance(side, (list, tuple)) and len(side) == 2 else (side, side)
     if not all(type(n) is int and 0 < n <= _MAX_DEFAULT_SIDE for n in (height, width)):
         raise ValueError(f"sample_size must be a positive integer or two, up to {_MAX_DEFAULT_SIDE}, not {short_repr(side)}")
-    shape = read_options(options).shape(height, width)
+    latents = read_options(options)
+    height, width = latents.own_size(height, width)
+    shape = latents.shape(height, width)
     likelihood = {"sigma": sigma, "link": "identity"}
     return VAEConfig((channels, height, width), max(1, shape[0] * shape[1] * shape[2]), ARCH, options, "gaussian", likelihood)
 

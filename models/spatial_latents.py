@@ -18,6 +18,9 @@ CHANNELS, WIDTHS, SCALING_FACTOR = 4, (64,), 0.18215
 MAX_CHANNELS, MAX_LEVELS = 1024, 8
 # Factors and shifts outside of these would make latents infinite or zero in float32.
 SMALLEST, LARGEST = 1e-6, 1e6
+# A checkpoint of others is served with an own size of at most so many pixels, places (h x w) and numbers of its latent. All
+# of it is computed several times at the start, and vectors of collections have these numbers.
+OWN_PIXELS, OWN_PLACES, OWN_NUMBERS = 512 * 512, 64 * 64, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,14 @@ class SpatialLatents:
     def fits(self, height: int, width: int) -> bool:
         """Return whether the net takes pictures of this size without cutting them."""
         return min(height, width) > 0 and not height % self.factor and not width % self.factor
+
+    def own_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return a size as it is, or halved until it is small enough to be the own size of a model."""
+        while (places := (height // self.factor) * (width // self.factor)) and (
+            height * width > OWN_PIXELS or places > OWN_PLACES or places * self.channels > OWN_NUMBERS
+        ):
+            height, width = (max(self.factor, side // 2 // self.factor * self.factor) for side in (height, width))
+        return height, width
 
     @property
     def usual(self) -> tuple[list[float], list[float]]:

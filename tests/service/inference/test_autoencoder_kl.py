@@ -3,6 +3,7 @@
 import asyncio
 import io
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.spatial_latents import SpatialLatents
 from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeadlineExceeded, Overloaded, TooLarge
 from service.formats.decoder_processes.dispatch import Decoders
@@ -21,8 +23,9 @@ from service.formats.errors import BadInput, TooBig, Unusable
 from service.formats.raw_items import RawItems
 from service.inference.catalog import Catalog
 from service.inference.inference import Inference
-from service.inference.kinds import autoencoder_kl, sized_lanes
+from service.inference.kinds import size_limits, sized_lanes
 from service.inference.kinds.autoencoder_kl import ServedAutoencoderKL
+from service.inference.kinds.size_limits import SizeLimits
 from service.inference.pipeline import Pipeline
 from service.operations import shaped
 from tests.autoencoders import CHANNELS, FACTOR, save_autoencoder
@@ -189,9 +192,8 @@ async def test_large_pictures_are_computed_in_tiles(
     """Tiles know only of themselves, so the result is near that of the whole picture, and not equal to it."""
     x, z = noise(2, 3, 72, 40), latents(2, 18, 10)
     whole = await encode(pipeline, x), await decode(pipeline, z)
-    monkeypatch.setattr(autoencoder_kl, "WHOLE_PIXELS", 1000)
-    monkeypatch.setattr(autoencoder_kl, "TILE", 32)
-    monkeypatch.setattr(autoencoder_kl, "OVERLAP", 8)
+    monkeypatch.setattr(size_limits, "WHOLE_PIXELS", 1000)
+    monkeypatch.setattr(size_limits, "TILE", 32)
     tiled = await encode(pipeline, x), await decode(pipeline, z)
     assert {"encode_3x32x32", "decode_4x8x8"} <= kind_of(pipeline).all_lanes.keys()
     for found, wanted in ((tiled[0].mu, whole[0].mu), (tiled[0].logvar, whole[0].logvar), (tiled[1], whole[1])):
@@ -212,8 +214,8 @@ async def test_large_pictures_are_computed_in_tiles(
 
 
 async def test_bounds(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autoencoder_kl, "MAX_PIXELS", 600)
-    monkeypatch.setattr(autoencoder_kl, "REQUEST_PIXELS", 1000)
+    monkeypatch.setattr(size_limits, "MAX_PIXELS", 600)
+    monkeypatch.setattr(size_limits, "REQUEST_PIXELS", 1000)
     with pytest.raises(TooBig, match=r"640 pixels each \(1 of 32 x 20\), at most 600"):
         await decode(pipeline, latents(1, 8, 5))
     with pytest.raises(TooBig, match=r"1600 pixels all together \(4 of 20 x 20\), at most 1000"):
@@ -222,7 +224,7 @@ async def test_bounds(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(TooBig, match="at most 600 are allowed in a picture and 1000 in a request") as caught:
         await shaped.encode(pipeline, inference(pipeline), RawItems(files))
     assert caught.value.item == 2
-    monkeypatch.setattr(autoencoder_kl, "WAITING_PIXELS", 1000)
+    monkeypatch.setattr(size_limits, "WAITING_PIXELS", 1000)
     both = await asyncio.gather(decode(pipeline, latents(2, 5, 5)), decode(pipeline, latents(2, 5, 5)), return_exceptions=True)
     assert [type(one) for one in both] == [np.ndarray, Overloaded]
     assert "pictures with 800 pixels are waiting" in str(both[1])
@@ -231,7 +233,7 @@ async def test_bounds(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_pictures_count_while_others_are_decoded(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise many requests of many pictures would fill the memory before one of them is refused."""
-    monkeypatch.setattr(autoencoder_kl, "WAITING_PIXELS", 1000)
+    monkeypatch.setattr(size_limits, "WAITING_PIXELS", 1000)
     files = RawItems([png(np.zeros((20, 20, 3), np.uint8)), b"never looked at"])
     with kind_of(pipeline)._admission() as admit:
         admit(700)
@@ -242,10 +244,11 @@ async def test_pictures_count_while_others_are_decoded(pipeline: Pipeline, monke
 
 
 async def test_rows_of_a_request_are_bounded_by_pixels(pipeline: Pipeline) -> None:
+    sizes = SizeLimits(SpatialLatents(4, 8, 1.0))
     for name, side, batch, request in (("cpu", 512, 1, 64), ("cpu", 2048, 1, 4), ("cpu", 64, 4, 4096), ("cpu", 16, 8, 4096)):
-        limits = sized_lanes.limits_of(side * side, Device(name))
+        limits = sizes.of_queue(side, side, Device(name))
         assert (limits.max_batch, limits.max_rows, limits.max_queue_rows) == (batch, request, 2 * request)
-    limits = sized_lanes.limits_of(64 * 64, Device("cuda"))
+    limits = sizes.of_queue(64, 64, Device("cuda"))
     assert (limits.max_batch, limits.max_rows) == (64, 4096)
     with pytest.raises(TooLarge):
         await decode(pipeline, latents(33, 2, 2))
@@ -253,6 +256,7 @@ async def test_rows_of_a_request_are_bounded_by_pixels(pipeline: Pipeline) -> No
 
 async def test_few_lanes_are_kept(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sized_lanes, "MOST_LANES", 3)
+    monkeypatch.setattr(kind_of(pipeline).sized, "_made", OrderedDict())
     told = list[str]()
     monkeypatch.setattr(kind_of(pipeline), "tell_of", lambda name, lane: told.append(name))
     for height in (1, 2, 7, 1, 9):
@@ -270,6 +274,40 @@ async def test_a_lane_in_use_is_kept(pipeline: Pipeline, monkeypatch: pytest.Mon
     answers = await asyncio.gather(*(decode(pipeline, latents(1, *size)) for size in sizes for _ in range(3)))
     assert [one.shape[1:3] for one in answers[::3]] == [(FACTOR * h, FACTOR * w) for h, w in sizes]
     assert len(kind_of(pipeline).sized.lanes) == 1
+
+
+async def test_many_sizes_do_not_drive_out_one_that_is_used_often(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise one caller with many sizes would make all others wait for theirs to be prepared again and again."""
+    monkeypatch.setattr(sized_lanes, "MOST_LANES", 3)
+    sized = kind_of(pipeline).sized
+    monkeypatch.setattr(sized, "_made", OrderedDict())
+    monkeypatch.setattr(sized, "_uses", 0)
+    for _ in range(3):
+        await decode(pipeline, latents(1, 3, 7))
+    kept = sized.lanes["decode_4x3x7"]
+    for width in range(1, 7):
+        await decode(pipeline, latents(1, 13, width))
+        assert len(sized.lanes) <= 3
+    assert sized.lanes["decode_4x3x7"] is kept
+    monkeypatch.setattr(sized_lanes, "HALVED_AFTER", 1)
+    for width in range(1, 7):  # what was used often long ago does not stay for ever
+        await decode(pipeline, latents(1, 13, width))
+    assert "decode_4x3x7" not in sized.lanes
+
+
+async def test_a_size_that_nobody_waits_for_any_more_is_not_prepared(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sized, told = kind_of(pipeline).sized, list[str]()
+    monkeypatch.setattr(kind_of(pipeline), "tell_of", lambda name, lane: told.append(name))
+    waiting = [asyncio.ensure_future(decode(pipeline, latents(1, 14, width))) for width in (1, 2, 3)]
+    while len(sized._wanted) < 3:  # noqa: ASYNC110  they are on their way
+        await asyncio.sleep(0)
+    waiting[1].cancel()
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [isinstance(one, np.ndarray) for one in found] == [True, False, True]
+    assert told == ["decode_4x14x1", "decode_4x14x3"]
+    assert (await decode(pipeline, latents(1, 14, 2))).shape == (1, 56, 8, 3)  # it is prepared for those who come later
 
 
 async def test_a_size_that_is_being_prepared(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
