@@ -18,6 +18,7 @@ from models.spatial_latents import WIDTHS, read_options
 EXTRA = "the packages of the extra 'diffusers' are not installed: pip install 'vae-service[diffusers]'"
 # Far above what anybody trains, as in `models.nets.layers`.
 MAX_LAYERS_PER_BLOCK, MAX_GROUPS = 16, 1024
+FLAGS = ("force_upcast", "use_quant_conv", "use_post_quant_conv", "mid_block_add_attention")
 KNOWN_BLOCKS = ("DownEncoderBlock2D", "UpDecoderBlock2D")
 
 
@@ -88,6 +89,11 @@ def _check(options: Mapping[str, Any]) -> None:
     for name, most in (("layers_per_block", MAX_LAYERS_PER_BLOCK), ("norm_num_groups", MAX_GROUPS)):
         if name in options and not is_whole(options[name], most):
             raise ValueError(f"{name} must be an integer from 1 to {most}, not {short_repr(options[name])}")
+    for name in FLAGS:
+        if type(options.get(name, True)) is not bool:
+            raise ValueError(f"{name} must be true or false, not {short_repr(options[name])}")
+    if not isinstance(options.get("act_fn", "silu"), str):
+        raise ValueError(f"act_fn must be the name of a function, such as silu, not {short_repr(options['act_fn'])}")
     for name, block in zip(("down_block_types", "up_block_types"), KNOWN_BLOCKS, strict=True):
         found = options.get(name, (block,))
         if not isinstance(found, (list, tuple)) or set(map(str, found)) != {block} or len(found) != len(widths):

@@ -1,4 +1,4 @@
-"""A picture file -> the pixels that the encoder takes, as `VaeImageProcessor` of diffusers prepares them."""
+"""A picture file -> the pixels that the encoder takes, as `convert("RGB")` and `VaeImageProcessor` of diffusers make them."""
 
 from functools import partial
 
@@ -18,6 +18,7 @@ from service.inference.pipeline import Pipeline
 async def picture_pixels(pipeline: Pipeline, inference: Inference, file: bytes, latents: SpatialLatents) -> Pixels:
     """Return a picture, uint8 (1, C, H, W), scaled down if a side is no multiple of the factor. Raises BadInput."""
     factor, most = latents.factor, SizeLimits(latents).picture
+    inference.background = "drop"  # as `convert("RGB")`, with which the handlers of diffusers begin
     pixels = await decode_own_sizes(pipeline, RawItems([file], alone=True), inference, 1, (most, most))
     height, width = pixels.shape[2:]
     size = height - height % factor, width - width % factor
