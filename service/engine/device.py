@@ -101,8 +101,15 @@ class Device:
 
     @property
     def seconds_without_beat(self) -> float:
-        """Seconds that the oldest running batch has taken so far; about 0 for a device that is idle or works normally."""
+        """Seconds without a sign of life of a running batch; about 0 for a device that is idle or works normally.
+
+        A batch gives one at its start, and then where its function calls `beat`.
+        """
         return self._batcher.seconds_without_beat
+
+    def beat(self) -> None:
+        """Say from within a batch that it makes progress. A function that takes long calls this after each of its parts."""
+        self._batcher.beat()
 
     @cached_property
     def fingerprint(self) -> str:

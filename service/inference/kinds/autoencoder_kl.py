@@ -78,6 +78,8 @@ class ServedAutoencoderKL(ServedPictures):
         work = partial(with_examples, checkpoint, device.torch_device, limits.max_batch)
         vae, latents, floats, likelihood = await device.aside(work)
         bytes_ = np.rint(floats * 255).astype(np.uint8)
+        for layer in [module for module in vae.net.modules() if not any(module.children())]:
+            layer.register_forward_hook(lambda *_: device.beat())  # a batch of large pictures takes long on a CPU
         make = partial(device.lanes, only_torch=True, limits=limits, finite=True)
         made = await make(encoder(vae), bytes_, floats, name=f"{name} encode")
         try:

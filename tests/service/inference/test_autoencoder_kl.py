@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -211,6 +212,19 @@ async def test_large_pictures_are_computed_in_tiles(
     with torch.inference_mode():  # the upper left corner belongs to one tile alone
         corner = original.decode(torch.from_numpy(z[:1, :, :8, :8])).sample.numpy()
     np.testing.assert_allclose(2 * tiled[1][0, :20, :8].transpose(2, 0, 1) - 1, corner[0, :, :20, :8], **CLOSE)
+
+
+async def test_a_batch_gives_signs_of_life_after_each_layer(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large picture takes minutes on a CPU, and one layer of it seconds."""
+    beats = list[int]()
+    monkeypatch.setattr(pipeline.catalog.device, "beat", lambda: beats.append(threading.get_ident()))
+    await decode(pipeline, latents(1, 4, 4))
+    own = len(beats)
+    await decode(pipeline, latents(1, 6, 10))
+    assert own > 30
+    assert len(beats) >= 2 * own
+    await encode(pipeline, noise(1, 3, 16, 16))
+    assert len(beats) >= 2 * own + 30
 
 
 async def test_bounds(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
