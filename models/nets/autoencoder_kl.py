@@ -37,6 +37,11 @@ class AutoencoderKL(Net):
                 f"pictures of {height} x {width} pixels do not fit: the net halves them {len(_widths(options)) - 1} times, so "
                 f"each side must be a multiple of {self.spatial.factor}"
             )
+        if self.spatial.is_too_small(height, width):
+            raise ValueError(
+                f"pictures of {height} x {width} pixels are too small: groups of one channel (see norm_num_groups) need a "
+                f"latent of at least {self.spatial.least_places} places"
+            )
         self._latent = self.spatial.shape(height, width)  # (C, h, w)
         _, h, w = self._latent
         if latent_dim != self.spatial.channels * h * w:

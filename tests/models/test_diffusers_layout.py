@@ -123,6 +123,7 @@ def change(path: Path, **changed: Any) -> None:
         ({"latent_channels": 10**9}, "latent_channels must be an integer from 1 to 1024"),
         ({"layers_per_block": 10**9}, "layers_per_block must be an integer from 1 to 16"),
         ({"norm_num_groups": 3}, "diffusers cannot build it"),
+        ({"norm_num_groups": 8, "sample_size": 4}, "pictures of 4 x 4 pixels are too small: groups of one channel"),
         ({"down_block_types": ["AttnDownBlock2D"] * 3}, "down_block_types must list DownEncoderBlock2D once for each"),
         ({"up_block_types": ["UpDecoderBlock2D"]}, "up_block_types must list UpDecoderBlock2D once for each"),
         ({"depth": 3}, "diffusers does not know the options depth: update it, or remove them"),

@@ -59,6 +59,11 @@ class SizeLimits:
                 f"the pictures have {height} x {width} pixels (height x width), but each side must be a multiple of {factor}; "
                 "cut or enlarge them"
             )
+        if self.spatial.is_too_small(height, width):
+            raise Unusable(
+                f"pictures of {height} x {width} pixels (height x width) are too small for this model, whose latents have at "
+                f"least {self.spatial.least_places} places; enlarge them"
+            )
         for pixels, most, what in (
             (height * width, self.picture, "each"),
             (count * height * width, self.request, "all together"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.spatial_latents import SpatialLatents
+from models.spatial_latents import SpatialLatents, read_options
 from service.engine.device import Device
 from service.formats.errors import TooBig, Unusable
 from service.inference.kinds.size_limits import SizeLimits
@@ -47,3 +47,11 @@ def test_batches_have_few_places_too() -> None:
     assert of(4, 1).of_queue(128, 128, gpu).max_batch == 1
     assert of(4, 8).of_queue(64, 64, gpu).max_batch == 64
     assert of(1024, 1).of_queue(16, 16, Device("cpu")).max_batch == 1
+
+
+def test_a_norm_of_a_single_number_is_refused() -> None:
+    options = {"block_out_channels": [8, 16], "norm_num_groups": 8}
+    with pytest.raises(Unusable, match=r"pictures of 2 x 2 pixels .* too small for this model, whose latents have at least 2"):
+        SizeLimits(read_options(options)).check(2, 2, 1)
+    SizeLimits(read_options(options)).check(2, 4, 1)
+    SizeLimits(read_options({**options, "norm_num_groups": 4})).check(2, 2, 1)
