@@ -57,7 +57,8 @@ wheel: $(SERVING)
 TEST_PROCESSES ?= 2
 
 test: $(TESTING)
-	@{ command -v chromium || command -v google-chrome; } >/dev/null || echo "No browser: the tests of /explore and /docs skip; apt-get install chromium"
+	@{ command -v chromium-headless-shell || command -v chromium || command -v google-chrome; } >/dev/null || \
+		echo "No browser: the tests of /explore and /docs skip; apt-get install chromium-headless-shell"
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder || { test $$? -eq 1 && \
 		echo "Tests that failed run once more, alone. One that passes now lost a race with the others: mend it." && \
 		$(BIN)/python -m pytest --last-failed; }

@@ -47,7 +47,7 @@ def header_timeout(call: Call, refused: Callable[[str], Exception]) -> int | Non
     if header is None:
         return None
     if not MILLISECONDS.fullmatch(header):
-        raise refused(f"X-Timeout-Ms must be a positive whole number, not {header[:80]!r}")
+        raise refused(f"X-Timeout-Ms must be a whole number from 1 to 999999999, not {header[:80]!r}")
     return int(header)
 
 
