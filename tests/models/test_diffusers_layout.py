@@ -295,25 +295,3 @@ def test_wrong_sizes_of_a_net() -> None:
         VAE(VAEConfig((3, 8, 8), 32, "autoencoder_kl", {**OPTIONS, "in_channels": 3}))
     with pytest.raises(ValueError, match="link must be sigmoid or identity, not 'cubic'"):
         VAE(VAEConfig((3, 8, 8), 32, "autoencoder_kl", OPTIONS, "gaussian", {"link": "cubic"}))
-
-
-@pytest.mark.parametrize(
-    ("stated", "own"),
-    [
-        (64, (64, 64)),
-        (256, (256, 256)),
-        (512, (256, 256)),  # a latent of 128 x 128 places is too large for attention at every start
-        (1024, (256, 256)),
-        (1000, (248, 248)),
-        ([1024, 512], (256, 128)),
-        ([4, 65_532], (4, 16_380)),
-    ],
-)
-def test_an_own_size_is_small_enough_to_be_computed_at_the_start(
-    saved: tuple[Path, Any], stated: Any, own: tuple[int, int]
-) -> None:
-    path, _ = saved
-    change(path, sample_size=stated)
-    vae = models.load(path)
-    assert vae.config.shape == (3, *own)
-    assert vae.config.latent_dim == 4 * (own[0] // 4) * (own[1] // 4)

@@ -75,7 +75,7 @@ async def test_a_long_turn_that_gives_signs_of_life_is_not_stuck(batcher: Batche
     clock.now += 40
     assert batcher.seconds_without_beat == 40
     end.set()
-    assert await asyncio.gather(long, waiting) == [7, 8]
+    assert (await long, await waiting) == (7, 8)
 
 
 async def test_work_that_nobody_looks_at_is_noticed(clock: Clock) -> None:
