@@ -6,17 +6,18 @@ Never pickle. Every defect raises CheckpointError, which names the file and the 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from reprlib import repr as short_repr
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from models import diffusers_layout, diffusers_weights
+from models.build import build
 from models.checkpoint_error import CheckpointError as CheckpointError
 from models.files.atomic_file import make_directory, write_atomically, write_together
 from models.files.plain_json import parse_json
@@ -33,7 +34,6 @@ FORMAT_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 # Size limit of config.json and metrics.json, far more than they need.
 MAX_JSON_BYTES = 1 << 20
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -231,14 +231,14 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
             "update this software"
         )
     try:
-        model = _build(VAEConfig, raw.pop("model", None), "model")
-        return Manifest(
-            model=model,
-            preprocessing=_build(kind_of(model.kind).preprocessing, raw.pop("preprocessing", None), "preprocessing"),
-            search=_build(MetricChoice, raw.pop("search", {}), "search"),
-            **raw,
-        )
-    except (TypeError, ValueError) as error:
+        model = build(VAEConfig, raw.pop("model", None), "model")
+        parts = {
+            "model": model,
+            "preprocessing": build(kind_of(model.kind).preprocessing, raw.pop("preprocessing", None), "preprocessing"),
+            "search": build(MetricChoice, raw.pop("search", {}), "search"),
+        }
+        return build(Manifest, raw | parts, "it")
+    except ValueError as error:
         raise CheckpointError(f"{path}: {_shortened(error)}") from None
 
 
@@ -246,15 +246,6 @@ def _shortened(error: BaseException) -> str:
     """Return the message of an error, cut because a hostile configuration may hold a megabyte."""
     text = str(error)
     return text if len(text) <= 500 else f"{text[:500]}..."
-
-
-def _build(kind: Callable[..., T], raw: object, key: str) -> T:
-    if not isinstance(raw, dict):
-        raise ValueError(f"{key!r} must be an object")
-    try:
-        return kind(**raw)
-    except TypeError as error:  # for example "VAEConfig.__init__() got an unexpected keyword argument 'depth'"
-        raise ValueError(f"{key}: {str(error).split('() ')[-1]}") from None
 
 
 def _weights(vae: VAE, average: Mapping[str, Tensor]) -> bytes:

@@ -132,14 +132,21 @@ def read_record(weights: Weights) -> tuple[float, dict[str, Any]]:
         stated = read_header(path).metadata
         data = parse_json(stated.get(RECORD, "{}").encode())
         if not isinstance(data, dict):
-            raise ValueError("is not an object")
-        return float(stated.get(SIGMA, UNKNOWN_SIGMA)), {**data, "layout": "diffusers"}
+            raise ValueError(f"{RECORD} must be an object, not {short_repr(data)}")
+        return _sigma(stated.get(SIGMA, "")), {**data, "layout": "diffusers"}
     except TensorFileError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except ValueError as error:
         raise CheckpointError(f"{path}: {SIGMA} or {RECORD} in its metadata: {str(error)[:200]}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from None
+
+
+def _sigma(stated: str) -> float:
+    try:
+        return float(stated or UNKNOWN_SIGMA)
+    except ValueError:
+        raise ValueError(f"{SIGMA} must be a number, not {short_repr(stated)}") from None
 
 
 def read_weights(weights: Weights, expected: VAE) -> tuple[dict[str, Tensor], bytes]:
