@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from models.diffusers_layout import DOWNLOADS, is_diffusers
+from models.diffusers_layout import is_diffusers
+from models.diffusers_weights import DOWNLOADS
 from models.files.plain_json import parse_json
 from models.files.regular_file import read_regular
 from models.program import PACKAGE, first_line
@@ -39,7 +40,7 @@ def downloaded(name: str, revision: str | None, config: str, weights: str) -> Pa
     """Return a directory with the configuration and the weights of a repository, as far as it has them. Raises HubError.
 
     `weights` is the name of the weights in our own layout; of a repository in the layout of diffusers, the first that it has
-    of `diffusers_layout.DOWNLOADS` is downloaded. `revision` is a branch, a tag or the hash of a commit; without one, it is
+    of `diffusers_weights.DOWNLOADS` is downloaded. `revision` is a branch, a tag or the hash of a commit; without one, it is
     the branch "main".
     """
     found = _snapshot(name, revision, (config, weights))

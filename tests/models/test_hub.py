@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL
 import models
 from models import VAE, VAEConfig
 from models.checkpoint import CheckpointError, read
-from models.diffusers_layout import HALF, WEIGHTS
+from models.diffusers_weights import HALF, INDEX, WEIGHTS
 from models.hub import is_hub_name
 from tests.models.hub_server import Hub, serving
 
@@ -94,22 +94,27 @@ def test_load_what_diffusers_has_saved(hub: Hub, tmp_path: Path) -> None:
     net: Any = AutoencoderKL(block_out_channels=(8,), norm_num_groups=2, sample_size=8)
     net.save_pretrained(tmp_path / "whole")
     net.save_pretrained(tmp_path / "half", variant="fp16")
+    net.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    shards = {one.name: one.read_bytes() for one in (tmp_path / "shards").iterdir()}
     files = {one.name: one.read_bytes() for name in ("whole", "half") for one in (tmp_path / name).iterdir()}
     more = {"diffusion_pytorch_model.bin": b"\x80\x04.", "modeling.py": TRAP, "model_index.json": b"{}", "README.md": b"# own"}
     hub.commit("vae/both", {**files, **more}, tag="v1")
     hub.commit("vae/half", {name: content for name, content in files.items() if name != WEIGHTS} | more)
     hub.commit("vae/pickled", {"config.json": files["config.json"]} | more)
+    hub.commit("vae/shards", shards | more)
     hub.commit("vae/both", more)
     hub.asked.clear()
-    asked: list[list[str | None]] = [["vae/both", "v1"], ["vae/half"], ["vae/pickled"], ["vae/both", "v1"]]
+    asked: list[list[str | None]] = [["vae/both", "v1"], ["vae/half"], ["vae/pickled"], ["vae/both", "v1"], ["vae/shards"]]
     found = loaded(asked, hub.url, tmp_path / "cache", tmp_path)
     wanted = [4 * 8 * 8, sum(float(values.detach().sum()) for values in net.parameters())]
-    assert found[0] == found[1] == found[3] == pytest.approx(wanted)
+    assert found[0] == found[1] == found[3] == found[4] == pytest.approx(wanted)
     assert f"{WEIGHTS}: no such file; a checkpoint of diffusers is a directory with it and config.json" in found[2]
     bodies = [
         line.split("/resolve/")[1].partition("/")[2] for line in hub.asked if line.startswith("GET /") and "/resolve/" in line
     ]
-    assert sorted(bodies) == ["config.json"] * 3 + [HALF, WEIGHTS]
+    own = [name for name in shards if name not in ("config.json", INDEX)]
+    assert len(own) > 1
+    assert sorted(bodies) == sorted(["config.json"] * 4 + [HALF, WEIGHTS, INDEX, *own])
 
 
 def test_what_is_here_wins_and_what_is_no_model_is_said(hub: Hub, tmp_path: Path) -> None:
