@@ -82,6 +82,11 @@ class ServedModel:
         return self.kind.shape
 
     @property
+    def engine(self) -> str:
+        """What computes the model, "torch" or "onnx"; it need not be the engine of the device, which some models cannot use."""
+        return self.decode.engine
+
+    @property
     def lanes(self) -> Mapping[str, Lane]:
         """The lanes by the names that `/info` shows."""
         made = self.kind.all_lanes

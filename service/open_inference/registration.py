@@ -39,8 +39,7 @@ def registrations(describe: Describe, version: str, admin: bool) -> list[Registr
         return json_answer({"models": [name for name, _, _ in names.all_names(service.pipeline.catalog)]})
 
     async def model(service: Service, call: Call) -> Answer:
-        catalog = service.pipeline.catalog
-        return json_answer(metadata.of_model(catalog, *names.find(catalog, call.path)))
+        return json_answer(metadata.of_model(*names.find(service.pipeline.catalog, call.path)))
 
     async def config(service: Service, call: Call) -> Answer:
         catalog = service.pipeline.catalog
