@@ -192,9 +192,7 @@ class Device:
         size = program.reference
         queue_rows, most_rows = limits.max_queue_rows, limits.max_rows
         return self._batcher.lane(
-            LaneConfig(
-                program, np.concatenate, size, queue_rows, most_rows, program.seconds, program.padding, program.engine
-            )
+            LaneConfig(program, np.concatenate, size, queue_rows, most_rows, program.seconds, program.padding, program.engine)
         )
 
     async def _with_reference(

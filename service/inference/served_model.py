@@ -83,7 +83,7 @@ class ServedModel:
 
     @property
     def engine(self) -> str:
-        """What computes the model, "torch" or "onnx"; it need not be the engine of the device, which some models cannot use."""
+        """What computes the model: "torch" or "onnx". Some models cannot use the engine of the device."""
         return self.decode.engine
 
     @property
