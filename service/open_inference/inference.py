@@ -99,9 +99,8 @@ def _unknown(what: str, name: str, known: Sequence[str]) -> str:
 def _inference(call: Call, model: ServedModel, operation: Operation, request: InferRequest) -> Inference:
     """Return the work with its deadline: the earliest one of `timeout`, `timeout_ms` and X-Timeout-Ms. Raises BadRequest."""
     deadlines = [] if request.timeout is None else [call.started + request.timeout]
-    for milliseconds in (query_timeout(call), header_timeout(call, BadRequest)):
-        if milliseconds is not None:
-            deadlines.append(call.started + milliseconds / 1000)
+    stated = query_timeout(call), header_timeout(call, BadRequest)
+    deadlines += [call.started + milliseconds / 1000 for milliseconds in stated if milliseconds is not None]
     deadline = min(deadlines, default=None)
     call.limit(deadline)
     inference = Inference(model, deadline, call.timings)

@@ -119,7 +119,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     PicturesFull: (507, "pictures_full"),
     DiskFull: (507, "disk_full"),
 }
-HTTP_CODES = {405: "method_not_allowed"}
+HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 INTERNAL = (500, "internal_error")
 INTERNAL_DETAIL = "the service failed to answer this request; its log has the reason under the same request_id"
 

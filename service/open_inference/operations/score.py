@@ -52,8 +52,8 @@ class Score(Operation):
         asked = request.parameters.maybe_whole("samples", 1, operations.MOST_SAMPLES)
         if asked is not None and not names & set(operations.DRAWN):
             raise BadRequest(
-                f"samples is for the scores elbo and iwae, but the outputs are {', '.join(wanted)}: leave it out, or ask for the "
-                "output iwae"
+                f"samples is for the scores elbo and iwae, but the outputs are {', '.join(wanted)}: leave it out, or "
+                "ask for the output iwae"
             )
         samples, seed = operations.samples_of(model, asked), request.parameters.whole("seed", 0, 0, MAX_SEED)
         scored = await operations.score(service.pipeline, service.regrets, inference, items, names, samples, seed)
