@@ -52,6 +52,7 @@ QUICK_WORK = 12 << 20
 MAX_SCANS = 12
 # TIFF tags.
 BITS_PER_SAMPLE, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH = 258, 278, 322, 323
+# The formats that are read: imported before decoders are forked, so that no decoder has to import anything.
 PLUGINS = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
 
 
