@@ -6,6 +6,7 @@ status is 1 after an error, 2 for a wrong command line, and 130 after Ctrl-C.
 
 import argparse
 import asyncio
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             asyncio.run(load_items(settings, options))
     except KeyboardInterrupt:
+        # Python needs a moment to end, in which another Ctrl-C would kill it: it would not have this exit status.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("interrupted; run the same command again", file=sys.stderr)
         return 130
     except (StoreError, SettingsError) as error:
