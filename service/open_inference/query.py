@@ -31,9 +31,7 @@ def read_query(call: Call, known: Collection[str] = ()) -> dict[str, str]:
         if is_foreign(name):
             continue
         if name not in known:
-            taken = (
-                f"the query may have {' and '.join(known)}; {IN_THE_BODY}" if known else "this path takes none in the query"
-            )
+            taken = f"the query may have {' and '.join(known)}; {IN_THE_BODY}" if known else "this path takes none"
             raise BadRequest(f"unknown parameter {short(name)} in the query; {suggestion(name, known, taken)}")
         if name in found:
             raise BadRequest(f"{name} is given twice in the query")
