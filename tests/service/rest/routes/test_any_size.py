@@ -145,7 +145,7 @@ async def test_latents_that_are_refused(client: httpx.AsyncClient, z: Any, words
 async def test_shaped_is_for_npy_and_for_latents_with_a_shape(client: httpx.AsyncClient) -> None:
     assert "shaped is for npy" in refusal(await client.post("/encode?shaped=true", content=picture(16, 16)))
     grey = await client.post("/encode?shaped=true&format=npy&model=grey", content=picture(8, 8))
-    assert "the latents of 'grey' have no shape" in refusal(grey)
+    assert "the latents of 'grey' are flat, (3,); choose a model whose latent_shape has three numbers: kl" in refusal(grey)
     shaped = await client.post("/decode?model=grey", content=npy(np.zeros((1, 4, 4, 4), np.float32)))
     assert "takes numbers of shape (N, 3)" in refusal(shaped)
 
