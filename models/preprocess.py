@@ -57,8 +57,8 @@ class Preprocessing:
 
     `fit` says what happens to another aspect ratio: "pad" keeps the whole picture and adds bars, "crop" cuts out the
     middle, "stretch" distorts. A picture that already has the right size is never resampled. For nets that take pictures of
-    any size, "exact" refuses those of another size, and "any_size" keeps the size of a picture: it cuts out the middle, so that
-    the sides become multiples of `height` and `width`.
+    any size, "exact" refuses those of another size, and "any_size" keeps the size of a picture: it cuts out the middle, so
+    that the sides become multiples of `height` and `width`.
 
     `range` has the values that become 0 and 255 in pictures with more than 8 bits (None: see `depth_of`). `ink` says how the
     training pictures look: light on dark, or dark on light; the bars of "pad" are its background. `background` says what

@@ -1,4 +1,4 @@
-"""Picture files of any size -> pixels in that size, cut to what the net takes; all pictures of a request must come out in one size.
+"""Picture files of any size -> pixels in that size, cut to what the net takes; those of a request must come out in one size.
 
 Knows nothing of lanes or HTTP.
 """
@@ -68,15 +68,15 @@ async def _decode(
         spent, kept = spent + own, kept + height * width
         if height * width > limits[0] or kept > limits[1]:
             raise TooBig(
-                f"the picture has {height} x {width} pixels{cut}, and those of the request up to it {kept}; at most {limits[0]} "
-                f"are allowed in a picture and {limits[1]} in a request. Send smaller or fewer ones",
+                f"the picture has {height} x {width} pixels{cut}, and those of the request up to it {kept}; at most "
+                f"{limits[0]} are allowed in a picture and {limits[1]} in a request. Send smaller or fewer ones",
                 item,
             )
         if found and pixels.shape != found[0].shape:
-            first = found[0].shape
+            first = "{1} x {2}".format(*found[0].shape)
             raise Unusable(
-                f"the picture has {height} x {width} pixels (height x width){cut}, but the first of the request has {first[1]} "
-                f"x {first[2]}: all pictures of a request must have one size, so send them in several requests",
+                f"the picture has {height} x {width} pixels (height x width){cut}, but the first of the request has {first}: "
+                f"all pictures of a request must have one size, so send them in several requests",
                 item,
             )
         admit(height * width)

@@ -167,7 +167,9 @@ async def test_arrays_of_pictures(client: httpx.AsyncClient) -> None:
 async def test_pictures_of_several_sizes(client: httpx.AsyncClient) -> None:
     images = [text(picture(16, 16)), text(picture(16, 20))]
     detail = refusal(await client.post("/encode", json={"images": images}))
-    assert detail.startswith("item 1: the picture has 16 x 20 pixels")
+    assert detail.startswith(
+        "item 1: the picture has 16 x 20 pixels (height x width) after the cut to multiples of 4, but the"
+    )
     assert "send them in several requests" in detail
 
 
