@@ -30,8 +30,8 @@ from service.formats.inline_decoding import webp_size
 REQUEST = struct.Struct(">IQQQd")
 # An answer: its kind, and the length of its content. NEED has the number of bytes that decoding would take. PIXELS has the
 # number of pixels of the file (8 bytes), with the fit "any_size" the height and the width, then the pixels for the model, and
-# notes about them as JSON, if there are any. FAILED has an error as JSON. SPENT, without content, means that the granted memory
-# was not enough.
+# notes about them as JSON, if there are any. FAILED has an error as JSON. SPENT, without content, means that the granted
+# memory was not enough.
 ANSWER = struct.Struct(">cQ")
 NEED, PIXELS, FAILED, SPENT = b"N", b"P", b"F", b"S"
 NUMBER, SIZE = struct.Struct(">Q"), struct.Struct(">II")

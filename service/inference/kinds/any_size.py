@@ -76,7 +76,7 @@ async def _decode(
             first = "{1} x {2}".format(*found[0].shape)
             raise Unusable(
                 f"the picture has {height} x {width} pixels (height x width){cut}, but the first of the request has {first}: "
-                f"all pictures of a request must have one size, so send them in several requests",
+                "all pictures of a request must have one size, so send them in several requests",
                 item,
             )
         admit(height * width)

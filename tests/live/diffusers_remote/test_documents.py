@@ -37,4 +37,5 @@ def test_curl_does_the_same(url: str, tmp_path: Path) -> None:
     for line in ("shape: [1, 4, 3, 3]", "dtype: float32", "x-warnings: 1"):
         assert f"\n{line}\n" in head
     assert (tmp_path / "latents.bin").stat().st_size == 4 * 4 * 3 * 3
-    assert Image.open(tmp_path / "seven.png").size == (24, 24)
+    with Image.open(tmp_path / "seven.png") as decoded:
+        assert decoded.size == (24, 24)
