@@ -84,7 +84,9 @@ def _index(settings: Settings, options: argparse.Namespace) -> None:
     from service.store.postgres.build_indexes import Wanted, build_indexes  # an extra
 
     half = None if options.numbers is None else options.numbers == "float16"
-    wanted = Wanted(half, options.filter_key, options.range_key, options.memory, options.workers, options.drop)
+    wanted = Wanted(
+        half, options.filter_key, options.range_key, options.memory, options.workers, options.drop, options.no_keys
+    )
     build_indexes(settings.store, options.collection, wanted, partial(print, flush=True))
 
 
