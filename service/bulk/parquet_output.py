@@ -88,8 +88,11 @@ class ParquetOutput:
                     f"{self._directory} was begun by an earlier version, which did not record everything that must stay the "
                     f"same ({', '.join(missing)}); choose a new directory"
                 )
-            changed = [text.format(self._about[name], before[name]) for name, text in OPTIONS.items()
-                       if self._about[name] != before[name]]  # fmt: skip
+            changed = [
+                text.format(_stated(self._about[name]), _stated(before[name]))
+                for name, text in OPTIONS.items()
+                if self._about[name] != before[name]
+            ]
             if changed:
                 raise LoadError(
                     f"{self._directory} was begun otherwise: {'; '.join(changed)}. A directory has one load of the same items "
@@ -210,3 +213,8 @@ def _file(parts: Sequence[Encoded]) -> bytes:
 
 def _vectors(rows: NDArray[np.float32]) -> Any:
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel(), pa.float32()), rows.shape[1])
+
+
+def _stated(value: object) -> object:
+    """Return an option as a message names it."""
+    return "not given" if value is None else value

@@ -206,7 +206,7 @@ def test_the_record_of_an_earlier_version_does_not_say_enough(setting: Path, cap
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("options", "--invert is yes, it was None. A directory has one load of the same items with the same options"),
+        ("options", "--invert is yes, it was not given. A directory has one load of the same items with the same options"),
         ("rows", "--rows-per-file is 51, it was 50."),
         ("model", "the model is sha256:"),
         ("more", "there are 3 items, there were 2; the items have other ids"),
