@@ -9,7 +9,7 @@ from service.diffusers_remote.answers import TENSOR, file_answer, tensor_answer
 from service.diffusers_remote.opening import opened
 from service.diffusers_remote.packed import unpacked
 from service.diffusers_remote.query import ClientQuery, UnusableQuery
-from service.diffusers_remote.rendered import ImageFormat, as_file, denormalised, unprocessed
+from service.diffusers_remote.rendered import ImageFormat, as_file, check_file, denormalised, unprocessed
 from service.diffusers_remote.scaling import Scaling, stated_scaling
 from service.diffusers_remote.tensors import TYPE_HINTS, Floats, FloatType, RawTensor, check_finite
 from service.formats.errors import Unusable
@@ -46,10 +46,10 @@ class DecodedForm:
 async def decode(service: Service, call: Call) -> Answer:
     """Decode latents to pictures."""
     query = ClientQuery(call.query, KNOWN)
+    inference, latents = opened(service, call, query)
     form = _form(query, call.headers.get("accept", ""))
     sent = RawTensor(call.body, query.shape("the latents"), form.dtype)
     sides = query.whole("height"), query.whole("width")
-    inference, latents = opened(service, call, query)
     scaling = stated_scaling(query, latents)
     if form.is_file and sent.shape[0] > 1:
         raise UnusableQuery(
@@ -58,6 +58,8 @@ async def decode(service: Service, call: Call) -> Answer:
         )
     pipeline = service.pipeline
     z = await pipeline.offload(len(call.body), partial(_latents, sent, sides, scaling, latents))
+    if form.is_file:
+        check_file(latents.size_of(z.shape[1:]), form.image_format)
     decoded = await shaped.decode(pipeline, inference, z)  # (N, H, W, C)
     return await pipeline.offload(decoded.nbytes, partial(_answer, decoded, form, inference))
 

@@ -32,12 +32,12 @@ HINTS = {3: "; add the first dimension with unsqueeze(0)", 5: "; a video has to 
 async def encode(service: Service, call: Call) -> Answer:
     """Encode pictures to latents: the means of their posteriors, or draws from them with a seed."""
     query = ClientQuery(call.query, KNOWN)
+    inference, latents = opened(service, call, query)
     dtype: FloatType = query.word("dtype", FloatType, "float32", TYPE_HINTS)
     mode: Mode = query.word("mode", Mode, "mean")
     seed = query.whole("seed", 0, MAX_SEED)
     if seed is not None and mode == "mean":
         raise UnusableQuery("seed is for mode=sample; the mean is always the same")
-    inference, latents = opened(service, call, query)
     scaling, pipeline = stated_scaling(query, latents), service.pipeline
     rows: NDArray[Any]
     if "shape" in query:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from models.spatial_latents import LARGEST
 from service.http.foreign_parameters import is_foreign
 from service.http.problems import HttpError
+from service.number_text import is_number
 from service.observe.printable import short
 from service.suggestion import suggestion
 
@@ -82,10 +83,7 @@ class ClientQuery:
         text = self._text(name)
         if text is None:
             return None
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
+        number = float(text) if is_number(text) else math.nan
         if not -LARGEST <= number <= LARGEST:
             raise UnusableQuery(f"{name} must be a number from -{LARGEST:g} to {LARGEST:g}, not {short(text)}")
         return number

@@ -1,5 +1,6 @@
 """One piece of work: the model that does it, and how. Knows nothing of stores, operations or HTTP."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -19,7 +20,8 @@ class Inference:
     `background` and `invert` override the preprocessing of the model. `warnings` are about the items encoded last, and
     `stepping` is for sequences. `label` is what a conditional model is told: one value for all items, or one for each.
     `any_size` allows pictures of another size than the model's, if its net takes them; their size is then `size`, (H, W),
-    and None stands for the model's own.
+    and None stands for the model's own. `check_shape` is called with the shape (H, W, C) of such pictures as soon as it is
+    known, before anything is computed; it raises an error if the answer cannot be written.
     """
 
     model: ServedModel
@@ -32,6 +34,7 @@ class Inference:
     label: tuple[str, ...] | None = None
     any_size: bool = False
     size: tuple[int, int] | None = None
+    check_shape: Callable[[tuple[int, int, int]], object] = lambda _: None
 
     @property
     def picture_shape(self) -> tuple[int, int, int]:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.allowed_values import allowed
 from service.http.foreign_parameters import is_foreign
 from service.json_types import json_type
+from service.number_text import is_number
 from service.observe.printable import short
 from service.rest.schemas import DecodeParameters, NoParameters
 from service.suggestion import suggestion
@@ -123,6 +124,7 @@ def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[
         if fields and not strings.keys().isdisjoint(fields):
             kind.model_validate_strings(dict(fields))  # Values that the query overrides must be valid too.
         from_strings = kind.model_validate_strings(dict(fields) | strings)
+        _check_numbers(from_strings, dict(fields) | strings)
         if not values:
             return from_strings
         whole = {name: value if name in AS_SENT else _whole(value) for name, value in values.items()}
@@ -131,6 +133,14 @@ def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[
         return from_strings.model_copy(update=update)
     except ValidationError as error:
         raise BadParameter(_explain(error, kind)) from None
+
+
+def _check_numbers(read: NoParameters, texts: Mapping[str, str]) -> None:
+    """Raise BadParameter for a text that was read as a number but is not written as one, such as 1_0. pydantic takes it."""
+    for name, text in texts.items():
+        if isinstance(getattr(read, name), float) or type(getattr(read, name)) is int:
+            if not is_number(text):
+                raise BadParameter(f"{name} must be a number in plain digits, such as 10 or 0.5, not {short(text)}")
 
 
 def _whole(value: Any) -> Any:

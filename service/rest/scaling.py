@@ -14,8 +14,10 @@ from service.rest.score_schemas import ScoreParameters
 BROWSER_PIXELS = 512
 # All frames of an enlarged answer together have at most so many pixels: 4096 x 4096. A PNG of them takes half a second.
 MAX_PIXELS = 1 << 24
-# WebP cannot have longer sides.
+# An enlarged answer has no longer sides.
 MAX_SIDE = 16_383
+# The longest side that a file of a format can have. Those of PNG can be longer than any answer.
+LONGEST_SIDES: dict[Format, int] = {"webp": 16_383, "gif": 65_535}
 
 
 def choose_scale(
@@ -29,18 +31,23 @@ def choose_scale(
     """Return the factor for `count` pictures of a shape (H, W, C): `scale`, else 1 for programs and more for browsers.
 
     The factor is 1 for JSON and npy, whose pictures keep the model's size. `compare`: each picture stands beside its
-    original. Raises BadParameter if the answer would have too many pixels.
+    original. Raises BadParameter if the answer would have too many pixels, or sides that its format cannot have.
     """
     if form in ("json", "npy"):
         return 1
     height, width = size_of(count, shape[:2], parameters.layout, compare) if form == "png" else shape[:2]
-    return fit_scale(parameters.scale, accept, (height, width), 1 if form == "png" else count, count)
+    return fit_scale(parameters.scale, form, accept, (height, width), 1 if form == "png" else count, count)
 
 
-def fit_scale(stated: int | None, accept: str, size: tuple[int, int], frames: int, count: int) -> int:
+def fit_scale(stated: int | None, form: Format, accept: str, size: tuple[int, int], frames: int, count: int) -> int:
     """Return the factor for files of so many frames of a size (H, W), which show `count` pictures; see `choose_scale`."""
     height, width = size
-    # An answer of the model's own size is never refused.
+    if max(size) > (longest := LONGEST_SIDES.get(form, max(size))):
+        raise BadParameter(
+            f"format: the answer would have {height} x {width} pixels (height x width), and each side of a {form} file can "
+            f"have at most {longest}; use format=png, or ask for smaller pictures"
+        )
+    # Without a scale, an answer is never refused for its pixels: those of pictures are bounded elsewhere.
     largest = max(1, min(MAX_SCALE, math.isqrt(MAX_PIXELS // (height * width * frames)), MAX_SIDE // max(height, width)))
     if stated is None:
         return min(largest, max(1, round(BROWSER_PIXELS / max(height, width)))) if is_browser(accept) else 1

@@ -133,6 +133,7 @@ class ServedAutoencoderKL(ServedPictures):
             if originals is not None:
                 originals.append(rows)
             inference.size = None if (height, width) == self.shape[:2] else (height, width)
+            inference.check_shape(inference.picture_shape)
             if inference.size is None:
                 if items.rows is None:
                     return await picture_encoding.encode_pixels(pipeline, rows, inference)
@@ -190,6 +191,7 @@ class ServedAutoencoderKL(ServedPictures):
     async def decode(self, pipeline: "Pipeline", z: Floats, inference: "Inference") -> Floats:
         height, width = inference.size or self.shape[:2]
         self.sizes.check(height, width, len(z))
+        inference.check_shape(inference.picture_shape)
         with self._admission() as admit:
             admit(len(z) * height * width)
             if inference.size is None:

@@ -54,7 +54,8 @@ async def interpolate(service: Service, call: Call) -> Answer:
         check_count("steps", parameters.steps, given, service.pipeline.max_items, wire_of(inference.model).things)
     count = parameters.steps**2 if corners else parameters.steps
     check_drawn(inference.model, count, form, parameters.view)
-    scale = choose_scale(parameters, form, accept, count, inference.model.shape)
+    scale_of = inference.check_shape = partial(choose_scale, parameters, form, accept, count)
+    scale = scale_of(inference.model.shape)
     parse = partial(_points_of, body, inference, collection, parameters.steps)
     points = await service.pipeline.offload(len(call.body), parse)
     fields: dict[str, Any] = {"method": parameters.method}
@@ -73,7 +74,7 @@ async def interpolate(service: Service, call: Call) -> Answer:
             along = await measure(service.pipeline, service.store, inference, collection, frames, parameters.bandwidth)
             fields |= _described(along)
     if inference.size is not None:
-        scale = choose_scale(parameters, form, accept, count, inference.picture_shape)
+        scale = scale_of(inference.picture_shape)
     if "z" in parameters.include:
         fields["z"] = frames.z
     headers: dict[str, str] = {}

@@ -55,7 +55,7 @@ async def manifold(service: Service, call: Call) -> Answer:
     scale = 1
     check_drawn(model, side * side, form, parameters.view)
     if form == "png":
-        scale = fit_scale(parameters.scale, accept, tiled_size(side, side, model.shape[:2]), 1, side * side)
+        scale = fit_scale(parameters.scale, form, accept, tiled_size(side, side, model.shape[:2]), 1, side * side)
     through = "" if point is None else hashlib.sha256(point.tobytes()).hexdigest()
     cached = cache_headers(parameters, form, scale, service.pipeline.version, model.label, through, f"{dims}")
     unchanged = not_modified(call, {"x-model": model.label, **cached})

@@ -47,12 +47,15 @@ async def reconstruct(service: Service, call: Call) -> Answer:
     inference.any_size = True
     pictures = await items_in(service.pipeline, body, inference)
     check_drawn(inference.model, len(pictures), form, parameters.view)
-    scale = choose_scale(parameters, form, accept, len(pictures), inference.model.shape, parameters.compare)
+    scale_of = inference.check_shape = partial(
+        choose_scale, parameters, form, accept, len(pictures), compare=parameters.compare
+    )
+    scale = scale_of(inference.model.shape)
     steps = inference.stepping
     seed = steps.seed if steps.temperature else parameters.seed
     made = await operations.reconstruct(service.pipeline, inference, pictures, parameters.mode, seed, parameters.pixels)
     if inference.size is not None:
-        scale = choose_scale(parameters, form, accept, len(pictures), inference.picture_shape, parameters.compare)
+        scale = scale_of(inference.picture_shape)
     seed = steps.seed if steps.temperature else made.seed
     fields: dict[str, Any] = {} if seed is None else {"seed": seed}
     headers = {} if seed is None else {"x-seed": str(seed)}

@@ -86,9 +86,9 @@ def _scale(parameters: TraverseParameters, form: Format, accept: str, rows: int,
         return 1
     steps, shape = parameters.steps, inference.model.shape[:2]
     if form == "png":
-        return fit_scale(parameters.scale, accept, tiled_size(rows, steps, shape), 1, rows * steps)
+        return fit_scale(parameters.scale, form, accept, tiled_size(rows, steps, shape), 1, rows * steps)
     size = tiled_size(math.ceil(rows / _columns(rows)), _columns(rows), shape)
-    return fit_scale(parameters.scale, accept, size, 2 * steps - 2, rows * steps)
+    return fit_scale(parameters.scale, form, accept, size, 2 * steps - 2, rows * steps)
 
 
 def _columns(rows: int) -> int:

@@ -39,7 +39,9 @@ def test_a_dimension_is_a_positive_whole_number(dim: str) -> None:
         query(shape=[1, dim]).shape("the latents")
 
 
-@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999", "1e300", "-1000001", "", "x", "0x1", "1,5"])
+@pytest.mark.parametrize(
+    "number", ["nan", "inf", "-inf", "1e999", "1e300", "-1000001", "", "x", "0x1", "1,5", "1_0", " 1", "1 ", "١"]
+)
 def test_a_number_is_one_that_float32_can_compute_with(number: str) -> None:
     with pytest.raises(UnusableQuery, match="scaling_factor must be a number from -1e\\+06 to 1e\\+06, not "):
         query(scaling_factor=number).number("scaling_factor")
