@@ -130,6 +130,10 @@ class Lane:
             self.put(ticket)
         return ticket
 
+    def seconds(self, rows: int) -> float:
+        """Estimate how long a batch of so many rows takes."""
+        return self._seconds(rows)
+
     def withdraw(self, ticket: Ticket) -> None:
         """Forget a ticket whose caller is gone."""
         with self._gate.lock:

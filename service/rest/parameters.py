@@ -138,9 +138,9 @@ def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[
 def _check_numbers(read: NoParameters, texts: Mapping[str, str]) -> None:
     """Raise BadParameter for a text that was read as a number but is not written as one, such as 1_0. pydantic takes it."""
     for name, text in texts.items():
-        if isinstance(getattr(read, name), float) or type(getattr(read, name)) is int:
-            if not is_number(text):
-                raise BadParameter(f"{name} must be a number in plain digits, such as 10 or 0.5, not {short(text)}")
+        value = getattr(read, name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and not is_number(text):
+            raise BadParameter(f"{name} must be a number in plain digits, such as 10 or 0.5, not {short(text)}")
 
 
 def _whole(value: Any) -> Any:

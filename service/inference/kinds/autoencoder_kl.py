@@ -5,8 +5,7 @@ size are computed in tiles. Knows nothing of HTTP or of files.
 """
 
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ from models.distributions import Likelihood
 from models.spatial_latents import SpatialLatents, spatial_latents
 from models.vae import LOGVAR_MAX, LOGVAR_MIN, VAE
 from service.engine.device import Device
-from service.engine.errors import Overloaded
 from service.engine.lane import Lane
 from service.formats.decoder_processes.malloc import keep_free_memory
 from service.formats.errors import Unusable
@@ -32,6 +30,7 @@ from service.inference.kinds.served_kind import Floats, encoder
 from service.inference.kinds.size_limits import SizeLimits
 from service.inference.kinds.sized_lanes import SizedLanes
 from service.inference.kinds.tiles import Tiling
+from service.inference.kinds.waiting_pixels import WaitingPixels
 
 if TYPE_CHECKING:
     from service.inference.inference import Inference
@@ -56,7 +55,8 @@ class ServedAutoencoderKL(ServedPictures):
         super().__init__(manifest, lanes, likelihood)
         self.spatial, self.sizes, self.sized = sizes.spatial, sizes, sized
         sized.tell_of = lambda name, lane: self.tell_of(name, lane)
-        self._pixels = 0  # of the pictures that are being computed, or wait for it
+        own, decode = self.shape[0] * self.shape[1], lanes["decode"]
+        self.waiting = WaitingPixels(sizes, own, decode.seconds(decode.max_batch) / (decode.max_batch * own))
 
     @classmethod
     async def start(cls, name: str, checkpoint: Checkpoint, device: Device) -> "ServedAutoencoderKL":
@@ -119,7 +119,7 @@ class ServedAutoencoderKL(ServedPictures):
     async def _encode_any(
         self, pipeline: "Pipeline", items: RawItems, inference: "Inference", originals: list[NDArray[Any]] | None
     ) -> Floats:
-        with self._admission() as admit:
+        with self.waiting.admission() as admit:
             if items.rows is None:
                 rows: NDArray[Any] = await decode_any_size(
                     pipeline, items, inference, self.spatial.factor, (self.sizes.picture, self.sizes.request), admit
@@ -169,30 +169,11 @@ class ServedAutoencoderKL(ServedPictures):
         mu, logvar = (grid.blend(last[:, i]).transpose(2, 0, 1) for i in (0, 2))
         return np.stack([mu, np.exp(logvar / 2), logvar]).reshape(3, -1)
 
-    @contextmanager
-    def _admission(self) -> Iterator[Callable[[int], None]]:
-        """Count the pixels of a request, also while its pictures are decoded, until it ends. Yields what admits pixels.
-
-        That raises Overloaded; a request that is alone is always admitted.
-        """
-        own = 0
-
-        def admit(pixels: int) -> None:
-            nonlocal own
-            if self._pixels > own and self._pixels + pixels > self.sizes.waiting:
-                raise Overloaded(1.0, f"pictures with {self._pixels} pixels are waiting; they should be done")
-            self._pixels, own = self._pixels + pixels, own + pixels
-
-        try:
-            yield admit
-        finally:
-            self._pixels -= own
-
     async def decode(self, pipeline: "Pipeline", z: Floats, inference: "Inference") -> Floats:
         height, width = inference.size or self.shape[:2]
         self.sizes.check(height, width, len(z))
         inference.check_shape(inference.picture_shape)
-        with self._admission() as admit:
+        with self.waiting.admission() as admit:
             admit(len(z) * height * width)
             if inference.size is None:
                 return await super().decode(pipeline, z, inference)

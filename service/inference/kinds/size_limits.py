@@ -14,6 +14,8 @@ from service.inference.kinds.tiles import Tiling, tiling
 # The largest picture, all pictures of a request, and all that wait for a model. Each pixel takes about 40 bytes.
 MAX_PIXELS = 2048 * 2048
 REQUEST_PIXELS, WAITING_PIXELS = 4 * MAX_PIXELS, 8 * MAX_PIXELS
+# A request of so many pixels, or of one picture of the model's own size, is small: a part of the waiting is kept for such.
+SMALL_PIXELS, RESERVED_PIXELS = 512 * 512, MAX_PIXELS
 # That is so for latents with up to so many numbers for each pixel; with more, the bounds are lower.
 USUAL_NUMBERS = 4
 # A picture with more pixels, or a latent with more places (h x w), is computed in tiles. Each side of a tile has at most TILE
@@ -50,6 +52,16 @@ class SizeLimits:
     def waiting(self) -> int:
         """The most pixels of all pictures that wait for the model."""
         return WAITING_PIXELS // self.weight
+
+    @property
+    def small(self) -> int:
+        """The most pixels of a small request."""
+        return SMALL_PIXELS // self.weight
+
+    @property
+    def reserve(self) -> int:
+        """The pixels of small requests that may wait beyond `waiting`."""
+        return RESERVED_PIXELS // self.weight
 
     def check(self, height: int, width: int, count: int) -> None:
         """Raise Unusable or TooBig unless pictures can have this size, and a request so many of them."""

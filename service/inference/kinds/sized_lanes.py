@@ -44,10 +44,11 @@ class _Made:
 
 @dataclass
 class _Wanted:
-    """A lane that is being made, or waits for it, and how many callers wait for it."""
+    """A lane that is being made (`begun`), or waits for its turn, and how many callers wait for it."""
 
     size: Size
     callers: int = 0
+    begun: bool = False
     task: "asyncio.Task[None] | None" = None
 
 
@@ -115,18 +116,21 @@ class SizedLanes:
             await in_time(asyncio.shield(wanted.task), deadline, LATE)
         finally:
             wanted.callers -= 1
+            if not wanted.callers and not wanted.begun and self._wanted.get(key) is wanted:
+                wanted.task.cancel()
+                del self._wanted[key]  # at once, so that the place is free for others
 
     async def _make(self, key: Key, wanted: _Wanted) -> None:
         try:
             async with self._preparing:
-                if not wanted.callers:  # They have left while others had their turns.
-                    return
+                wanted.begun = True
                 started = time.monotonic()
                 lane = await self._prepared(key, wanted.size)
                 seconds = time.monotonic() - started
                 self._seconds += NEWEST * (seconds - self._seconds) if self._seconds else seconds
         finally:
-            del self._wanted[key]
+            if self._wanted.get(key) is wanted:  # Somebody may want it anew after it was given up.
+                del self._wanted[key]
         self._made[key] = _Made(lane)
         self.tell_of(_name(key), lane)
         self._forget_some()

@@ -174,6 +174,7 @@ async def test_bounds(kl_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) ->
         await shaped.encode(kl_pipeline, inference(kl_pipeline), RawItems(files))
     assert caught.value.item == 2
     monkeypatch.setattr(size_limits, "WAITING_PIXELS", 1000)
+    monkeypatch.setattr(kind_of(kl_pipeline).waiting, "_small", 0)
     both = await asyncio.gather(
         decode(kl_pipeline, latents(2, 5, 5)), decode(kl_pipeline, latents(2, 5, 5)), return_exceptions=True
     )
@@ -185,8 +186,9 @@ async def test_bounds(kl_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) ->
 async def test_pictures_count_while_others_are_decoded(kl_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise many requests of many pictures would fill the memory before one of them is refused."""
     monkeypatch.setattr(size_limits, "WAITING_PIXELS", 1000)
+    monkeypatch.setattr(kind_of(kl_pipeline).waiting, "_small", 0)
     files = RawItems([png(np.zeros((20, 20, 3), np.uint8)), b"never looked at"])
-    with kind_of(kl_pipeline)._admission() as admit:
+    with kind_of(kl_pipeline).waiting.admission() as admit:
         admit(700)
         with pytest.raises(Overloaded, match="pictures with 700 pixels are waiting"):
             await shaped.encode(kl_pipeline, inference(kl_pipeline), files)

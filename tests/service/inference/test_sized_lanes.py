@@ -75,6 +75,28 @@ async def test_a_size_that_nobody_waits_for_any_more_is_not_prepared(
     assert (await decode(kl_pipeline, latents(1, 14, 2))).shape == (1, 56, 8, 3)  # it is prepared for those who come later
 
 
+async def test_sizes_that_nobody_waits_for_any_more_free_their_places(
+    kl_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise callers that hang up would keep others out until all of their sizes had their turns."""
+    monkeypatch.setattr(sized_lanes, "MOST_WAITING", 3)
+    sized = kind_of(kl_pipeline).sized
+    waiting = [asyncio.ensure_future(decode(kl_pipeline, latents(1, 15, width))) for width in (1, 2, 3)]
+    while len(sized._wanted) < 3:  # noqa: ASYNC110  they are on their way
+        await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="3 sizes of pictures are being prepared"):
+        await decode(kl_pipeline, latents(1, 15, 4))
+    for one in waiting[1:]:
+        one.cancel()
+    await asyncio.wait(waiting[1:])
+    assert not waiting[0].done()
+    assert [key[1] for key in sized._wanted] == [(4, 15, 1)]
+    found = await asyncio.gather(*(decode(kl_pipeline, latents(1, 15, width)) for width in (3, 4)))
+    assert [one.shape[2] for one in found] == [12, 16]
+    assert (await waiting[0]).shape == (1, 60, 4, 3)
+    assert not sized._wanted
+
+
 async def test_a_size_that_is_being_prepared(kl_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is prepared once for all who want it; a deadline ends waiting, and too many sizes are refused."""
     monkeypatch.setattr(sized_lanes, "MOST_WAITING", 2)

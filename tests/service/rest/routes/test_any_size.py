@@ -319,5 +319,4 @@ async def test_diffusers_hears_of_an_unknown_model_first(client: httpx.AsyncClie
 
 @pytest.mark.parametrize("query", ["n=1_0", "n=%201", "temperature=1_0.5", "seed=1_0", "n=%D9%A1"])
 async def test_numbers_in_a_query_are_plain(client: httpx.AsyncClient, query: str) -> None:
-    name, _, value = query.partition("=")
-    assert name in refusal(await client.get(f"/sample?model=grey&{query}"))
+    assert query.partition("=")[0] in refusal(await client.get(f"/sample?model=grey&{query}"))
