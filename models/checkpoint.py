@@ -6,6 +6,7 @@ Never pickle. Every defect raises CheckpointError, which names the file and the 
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,7 @@ from models import diffusers_layout, diffusers_weights
 from models.build import build
 from models.checkpoint_error import CheckpointError as CheckpointError
 from models.files.atomic_file import make_directory, write_atomically, write_together
+from models.files.broken_link import is_broken_link
 from models.files.plain_json import parse_json
 from models.files.regular_file import read_regular
 from models.files.tensor_file import Header, TensorFile, TensorFileError, read_tensors, to_bytes
@@ -206,6 +208,8 @@ def _read_bytes(path: Path) -> bytes:
 
 def _unreadable(path: Path, error: OSError) -> CheckpointError:
     if isinstance(error, FileNotFoundError):
+        if link := next((one for one in (path, path.parent) if is_broken_link(one)), None):
+            return CheckpointError(f"{link}: is a link to {os.readlink(link)}, which leads nowhere; mend it, or copy the file")
         return CheckpointError(f"{path}: no such file; a checkpoint is a directory with {CONFIG} and {WEIGHTS}")
     return CheckpointError(f"{path}: {error.strerror}")
 

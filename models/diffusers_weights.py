@@ -3,6 +3,7 @@
 Knows nothing of configurations.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoint_error import CheckpointError
+from models.files.broken_link import is_broken_link
 from models.files.plain_json import parse_json
 from models.files.regular_file import read_regular
 from models.files.tensor_file import Header, TensorFileError, read_header, read_tensors
@@ -24,6 +26,7 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 HALF = "diffusion_pytorch_model.fp16.safetensors"
 # Which shard has which tensor.
 INDEX, HALF_INDEX = f"{WEIGHTS}.index.json", f"{WEIGHTS}.index.fp16.json"
+_NAMES = (WEIGHTS, HALF, INDEX, HALF_INDEX)
 # A name without a directory, as diffusers gives it to a shard.
 _SHARD = re.compile(r"diffusion_pytorch_model(\.fp16)?-\d{5}-of-\d{5}(\.fp16)?\.safetensors", re.ASCII)
 # What is downloaded of a repository: the first of these of which it has the first file.
@@ -67,6 +70,9 @@ def find_weights(directory: Path) -> Weights:
     for name in (INDEX, HALF_INDEX):
         if (directory / name).exists():
             return Weights(directory / name, _shards(directory / name))
+    broken = next((directory / name for name in _NAMES if is_broken_link(directory / name)), None)
+    if broken:
+        raise CheckpointError(f"{broken}: is a link to {os.readlink(broken)}, which leads nowhere; mend it, or copy the file")
     pickles = sorted(path for pattern in PICKLES for path in directory.glob(pattern))
     if pickles:
         raise CheckpointError(

@@ -21,6 +21,8 @@ from models.golden import Golden, StaleGolden, read_golden
 from models.metrics_file import METRICS, read_metrics
 from models.model_name import RULE, is_name
 from service.engine.device import Device
+from service.engine.errors import DeviceUnusable
+from service.inference.broken_folders import broken_folders
 from service.inference.golden_check import WrongAnswer, check_golden
 from service.inference.priors import Priors, priors_of
 from service.inference.served_model import ServedModel, start_model
@@ -110,7 +112,7 @@ class Catalog:
         self.metrics: dict[str, dict[str, Any]] = {}  # the numbers of each model's card, from its metrics.json
         self.priors: dict[str, Priors] = {}
         self.default = ""
-        self.failed: set[str] = set()  # directories that could not be loaded at the start, and were left out
+        self.failed: set[str] = set()  # directories that could not be loaded, and are left out
         self.tell_of: Callable[[ServedModel], None] = lambda _: None  # called with every model that begins to serve
         self.loads: Counter[tuple[str, str]] = Counter()  # by model and result ("ok" or "failed")
         self._changing = asyncio.Lock()
@@ -139,6 +141,9 @@ class Catalog:
                 log.error("%s; it is left out, because VAE_MODELS does not name it", error)
                 self.failed.add(_printable(name))
                 reason = reason or error
+        for name, broken in ({} if names else await asyncio.to_thread(broken_folders, directory)).items():
+            log.error("cannot load the model %s: %s; it is left out, because VAE_MODELS does not name it", name, broken)
+            self.failed.add(_printable(name))
         for pipeline in await asyncio.to_thread(pipelines_in, directory):
             log.warning("%s", pipeline)
         if not self.models:
@@ -178,8 +183,15 @@ class Catalog:
     async def _change(self, name: str) -> Change:
         started, old = time.monotonic(), self.models.get(name)
         if not is_name(name) or not await asyncio.to_thread((self.directory / name).is_dir):
+            self.failed.discard(name)
             raise NoCheckpoint(name, self.directory)
-        new = await self._bring(name)
+        try:
+            new = await self._bring(name)
+        except (CatalogError, DeviceUnusable) as error:
+            log.error("%s", error)
+            if old is None:
+                self.failed.add(name)
+            raise
         self._put(name, new)
         previous = None if old is None else old.digest
         return Change(name, new.model.digest, previous, time.monotonic() - started)
@@ -236,7 +248,7 @@ def find(directory: Path) -> tuple[str, ...]:
         raise CatalogError(f"the models' directory {directory} does not exist")
     if (directory / CONFIG).exists():
         raise CatalogError(f"{directory} is a checkpoint; give the directory above it, {directory.absolute().parent}")
-    others = "".join(f"; {one}" for one in pipelines_in(directory)[:1])
+    others = "".join(f"; {one}" for one in [*broken_folders(directory).values(), *pipelines_in(directory)][:1])
     raise CatalogError(f"{directory} has no checkpoint directories (each must have a {CONFIG}){others}")
 
 

@@ -92,6 +92,12 @@ class Parameters:
         return BadRequest(f"{self._of}: {name} must be {wanted}, not {short(self._values[name])}")
 
 
+def parameters_in(values: Mapping[str, Any]) -> object:
+    """Return the parameters of an object, which may be anything. Null is as if they were left out: clients send it."""
+    given = values.get("parameters")
+    return {} if given is None else given
+
+
 def check_keys(values: Mapping[str, Any], known: Collection[str], of: str) -> None:
     """Raise BadRequest for keys of an object that would be ignored."""
     for key in values.keys() - known:

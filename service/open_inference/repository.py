@@ -12,7 +12,7 @@ from service.open_inference import names
 from service.open_inference.answers import VERSION, json_answer
 from service.open_inference.errors import AdminOff, BadRequest
 from service.open_inference.operations import OPERATIONS
-from service.open_inference.parameters import Parameters, check_keys
+from service.open_inference.parameters import Parameters, check_keys, parameters_in
 from service.operations.collection_model import warn_of_missing_models
 from service.operations.service import Service
 
@@ -84,7 +84,7 @@ def _parameters(call: Call, known: tuple[str, ...]) -> Parameters:
     """Return the parameters in the body. Raises BadRequest for others, such as `config` and files: models have their own."""
     values: Mapping[str, Any] = json_object(call.body) if call.body else {}
     check_keys(values, ("parameters",), "the request")
-    given = values.get("parameters") or {}
+    given = parameters_in(values)
     if isinstance(given, dict) and any(name == "config" or name.startswith("file:") for name in given):
         raise BadRequest("models are loaded from the models' directory; config and files cannot be sent")
     return Parameters(given, "the request", known)

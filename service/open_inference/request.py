@@ -15,7 +15,7 @@ from service.json_types import json_type
 from service.observe.printable import short
 from service.open_inference.datatypes import BYTES
 from service.open_inference.errors import BadRequest
-from service.open_inference.parameters import OF_REQUESTS, Parameters, check_keys
+from service.open_inference.parameters import OF_REQUESTS, Parameters, check_keys, parameters_in
 from service.open_inference.tensors import LENGTH_BYTES, Tensor, checked_shape, from_binary, from_json
 
 # The length of the JSON at the beginning of the body; binary data follow.
@@ -102,7 +102,7 @@ def read_request(
             hint = "; with binary data, Inference-Header-Content-Length must say where the JSON ends"
         raise Undecodable(f"{error}{hint}") from None
     check_keys(values, KEYS, "the request")
-    parameters = Parameters(values.get("parameters") or {}, "the request", {*OF_REQUESTS, *known_parameters})
+    parameters = Parameters(parameters_in(values), "the request", {*OF_REQUESTS, *known_parameters})
     timeout = _check_extensions(parameters)
     inputs, rest = _inputs(values.get("inputs"), memoryview(body)[length:], max_items)
     if rest:
@@ -138,7 +138,7 @@ def _inputs(given: object, binary: memoryview, max_items: int) -> tuple[dict[str
         if name in found:
             raise BadRequest(f"input {name!r} is given twice")
         check_keys(one, INPUT_KEYS, f"input {name!r}")
-        parameters = Parameters(one.get("parameters") or {}, f"input {name!r}", OF_INPUTS)
+        parameters = Parameters(parameters_in(one), f"input {name!r}", OF_INPUTS)
         datatype, size = one.get("datatype"), parameters.size("binary_data_size")
         shape = checked_shape(name, datatype, one.get("shape"), max_items)
         if size is None:
@@ -165,7 +165,7 @@ def _outputs(given: object, binary: bool) -> dict[str, OutputForm]:
         if name in found:
             raise BadRequest(f"output {name!r} is asked for twice")
         check_keys(one, OUTPUT_KEYS, f"output {name!r}")
-        parameters = Parameters(one.get("parameters") or {}, f"output {name!r}", OF_OUTPUTS)
+        parameters = Parameters(parameters_in(one), f"output {name!r}", OF_OUTPUTS)
         classes = parameters.whole("classification", 0, 0, ALL_CLASSES)
         found[name] = OutputForm(parameters.flag("binary_data", binary), classes)
     return found

@@ -124,7 +124,14 @@ def test_a_pickle_is_not_read_and_can_be_converted_as_the_message_says(tmp_path:
 
 def test_weights_of_another_name_are_named(tmp_path: Path) -> None:
     save_autoencoder(tmp_path)
-    (tmp_path / WEIGHTS).rename(tmp_path / "diffusion_pytorch_model.non_ema.safetensors")
+    (tmp_path / WEIGHTS).rename(tmp_path / "elsewhere")
+    (tmp_path / WEIGHTS).symlink_to("gone")
+    with pytest.raises(
+        CheckpointError, match=f"{WEIGHTS}: is a link to gone, which leads nowhere; mend it, or copy the file$"
+    ):
+        models.load(tmp_path)
+    (tmp_path / WEIGHTS).unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "diffusion_pytorch_model.non_ema.safetensors")
     with pytest.raises(CheckpointError, match=r"There are other weights, diffusion_pytorch_model.non_ema.safetensors: rename"):
         read(tmp_path)
     (tmp_path / "diffusion_pytorch_model.non_ema.safetensors").unlink()

@@ -106,6 +106,40 @@ async def test_a_spoiled_directory_that_is_merely_found_is_left_out(
         await catalog.load(shelf, (), "grey")
 
 
+async def test_broken_folders_are_named_with_the_reason(
+    catalog: Catalog, shelf: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (shelf / "grey" / "config.json").rename(shelf / "notes" / "old.json")
+    shutil.copytree(shelf / "colour", shelf / "linked")
+    (shelf / "linked" / "config.json").unlink()
+    (shelf / "linked" / "config.json").symlink_to("gone.json")
+    (shelf / "moved").symlink_to(shelf / "gone")
+    (shelf / "circle").symlink_to(shelf / "circle")
+    (shelf / ".#lock").symlink_to("somebody")  # an editor's
+    await catalog.load(shelf, (), "colour")
+    assert list(catalog.models) == ["colour"]
+    assert catalog.failed == {"grey", "linked", "moved", "circle"}
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    for line, (name, reason) in zip(
+        lines,
+        (
+            ("circle", f"is a link to {shelf / 'circle'}, which leads nowhere"),
+            ("grey", "has weights, model.safetensors, but no config.json"),
+            ("linked", "config.json is a link to gone.json, which leads nowhere"),
+            ("moved", f"is a link to {shelf / 'gone'}, which leads nowhere"),
+        ),
+        strict=True,
+    ):
+        assert line.startswith(f"cannot load the model {name}: {shelf / name}: {reason}")
+    with pytest.raises(CatalogError, match=r"linked/config.json: is a link to gone.json, which leads nowhere"):
+        await catalog.load(shelf, ("linked",), "linked")
+    with pytest.raises(CatalogError, match=r"moved: is a link to .*gone, which leads nowhere"):
+        await catalog.load(shelf, ("moved",), "moved")
+    shutil.rmtree(shelf / "colour")
+    with pytest.raises(CatalogError, match=r"has no checkpoint directories .*circle: is a link"):
+        await catalog.load(shelf, (), "colour")
+
+
 async def test_a_directory_without_checkpoints_is_refused(catalog: Catalog, shelf: Path, tmp_path: Path) -> None:
     for directory, reason in (
         (shelf / "notes", "has no checkpoint directories"),

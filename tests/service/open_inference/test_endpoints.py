@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 import torch
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -161,7 +162,36 @@ async def test_repository(opened: Opened, shelf: Path) -> None:
         await change("spare/load", 400, content=b"no JSON")
         await change("spare/unload", 400, json={"parameters": {"unload_dependants": True}})
         await change("spare/load", 400, json={"parameter": {}})
+        await change("spare/load", 400, json={"parameters": []})
         assert (await client.post("/v2/repository/index", json={"redy": True})).status_code == 400
+
+
+async def test_the_index_says_that_a_model_could_not_be_loaded(
+    opened: Opened, shelf: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(admin=True) as client:
+
+        async def spare() -> tuple[str, str]:
+            found = (await client.post("/v2/repository/index")).json()
+            return next((one["state"], one["reason"]) for one in found if one["name"] == "spare.encode")
+
+        async def load() -> int:
+            return (await client.post("/v2/repository/models/spare/load")).status_code
+
+        assert await spare() == ("UNAVAILABLE", "it is not loaded")
+        weights = (shelf / "spare" / models.checkpoint.WEIGHTS).read_bytes()
+        (shelf / "spare" / models.checkpoint.WEIGHTS).write_bytes(b"{")
+        assert await load() >= 400
+        assert await spare() == ("UNAVAILABLE", "it could not be loaded; the log says why")
+        assert "cannot load the model spare: " in caplog.text
+        assert (await client.get("/info")).json()["failed_models"] == ["spare"]
+        (shelf / "spare" / models.checkpoint.WEIGHTS).write_bytes(weights)
+        assert await load() == 200
+        assert await spare() == ("READY", "")
+        (shelf / "spare" / models.checkpoint.WEIGHTS).write_bytes(b"{")
+        assert await load() >= 400  # The loaded one stays.
+        assert await spare() == ("READY", "")
+        assert (await client.get("/info")).json()["failed_models"] == []
 
 
 async def test_under_a_root_path(opened: Opened) -> None:
