@@ -56,7 +56,11 @@ class SpatialLatents:
         return (height // self.factor) * (width // self.factor) < self.least_places
 
     def own_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return a size as it is, or halved until it is small enough to be the own size of a model."""
+        """Return a size, rounded down to multiples of the factor and halved until it can be the own size of a model.
+
+        A side that is smaller than the factor stays as it is.
+        """
+        height, width = (side // self.factor * self.factor or side for side in (height, width))
         while (places := (height // self.factor) * (width // self.factor)) and (
             height * width > OWN_PIXELS or places > OWN_PLACES or places * self.channels > OWN_NUMBERS
         ):

@@ -144,6 +144,7 @@ class Catalog:
         for name, broken in ({} if names else await asyncio.to_thread(broken_folders, directory)).items():
             log.error("cannot load the model %s: %s; it is left out, because VAE_MODELS does not name it", name, broken)
             self.failed.add(_printable(name))
+            self.loads[_printable(name), "failed"] += 1
         for pipeline in await asyncio.to_thread(pipelines_in, directory):
             log.warning("%s", pipeline)
         if not self.models:

@@ -97,7 +97,7 @@ def change(path: Path, **changed: Any) -> None:
         ({"_class_name": 7}, "class 7"),
         ({"out_channels": 1}, "in_channels 3 and out_channels 1 must be the same"),
         ({"in_channels": 4, "out_channels": 4}, "in_channels must be 1 or 3, grey or colour, not 4"),
-        ({"sample_size": 18}, "each side must be a multiple of 4"),
+        ({"sample_size": 3}, "each side must be a multiple of 4"),
         ({"in_channels": "3", "out_channels": "3"}, "in_channels must be 1 or 3, grey or colour, not '3'"),
         ({"sample_size": "16"}, "sample_size must be a positive integer or two"),
         ({"sample_size": 0}, "sample_size must be a positive integer or two"),

@@ -27,8 +27,11 @@ async def test_a_large_one_is_made_smaller_and_the_log_says_so(
 ) -> None:
     save_autoencoder(tmp_path / "wide", block_out_channels=(4, 4), latent_channels=1, sample_size=[1024, 512])
     save_autoencoder(tmp_path / "small", block_out_channels=(4, 4), latent_channels=1, sample_size=[32, 16])
+    save_autoencoder(tmp_path / "odd", block_out_channels=(4, 4), latent_channels=1, sample_size=33)
     with caplog.at_level(logging.INFO):
         await catalog.load(tmp_path, (), "small")
+    assert catalog.get("odd").shape == (32, 32, 3)
+    assert "odd: its own size is 32 x 32 pixels, less than its sample_size, 33" in caplog.text
     assert catalog.get("wide").shape == (128, 64, 3)
     assert catalog.get("small").shape == (32, 16, 3)
     assert "wide: its own size is 128 x 64 pixels, less than its sample_size, [1024, 512]" in caplog.text
