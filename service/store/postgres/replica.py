@@ -18,7 +18,8 @@ from psycopg.errors import QueryCanceled, UndefinedTable
 
 from service.store.interface import MAX_PICTURE_BYTES, Collection, StoreBusy, StoreUnavailable, StoreUnusable
 from service.store.postgres.schema import PgConnection
-from service.store.postgres.store import CATALOG, PATIENCE_SECONDS, PgvectorStore
+from service.store.postgres.store import PATIENCE_SECONDS, PgvectorStore
+from service.store.postgres.transactions import CATALOG
 from service.store.postgres.work import COLUMNS
 
 log = logging.getLogger(__name__)
