@@ -192,10 +192,11 @@ class Transactions:
                 raise StoreUnusable(f"the user of the database lacks a right, GRANT it: {_line(error)}") from error
             except CORRUPT as error:
                 raise StoreUnusable(f"the database is corrupt ({_line(error)}); restore a backup") from error
-            except psycopg.errors.UndefinedTable as error:  # just dropped: the next try does not find it
+            except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+                # A collection was just dropped, or the database is of an earlier state, as after a failover.
                 self._migrated = False
                 if time.monotonic() > give_up:
-                    raise StoreUnusable(f"a table is missing in the database: {_line(error)}; restore a backup") from error
+                    raise StoreUnusable(f"something is missing in the database: {_line(error)}; restore a backup") from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 if scope.is_stopped:
                     raise Stopped from error
