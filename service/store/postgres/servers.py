@@ -26,15 +26,12 @@ def label_of(connection: PgConnection) -> str:
 
 
 def addresses(address: str) -> Sequence[str]:
-    """Return an address for each server that the address names, whatever the server's role is."""
+    """Return an address for each server that the address names."""
     named = conninfo_to_dict(address)
     hosts, numbers, ports = (str(named.get(key) or "").split(",") for key in ("host", "hostaddr", "port"))
     count = max(len(hosts), len(numbers))
     places = [islice(cycle(values), count) for values in (hosts, numbers, ports)]
-    return [
-        make_conninfo(address, host=host, hostaddr=number, port=port, target_session_attrs="any")
-        for host, number, port in zip(*places, strict=True)
-    ]
+    return [make_conninfo(address, host=host, hostaddr=number, port=port) for host, number, port in zip(*places, strict=True)]
 
 
 async def is_answering(address: str) -> bool:

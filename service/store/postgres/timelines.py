@@ -7,7 +7,7 @@ lacks what was acknowledged on the new one. Knows nothing of pools or items.
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -45,8 +45,9 @@ class Place:
 class Timelines:
     """The newest timeline of each cluster that was seen to take changes. Any thread may call the methods."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, address: str, promoted: Callable[[str | None], None]) -> None:
+        """`promoted` gets the address of a server that was found on a newer timeline than those before."""
+        self._address, self._promoted = address, promoted
         self._lock = threading.Lock()
         self._newest: dict[int, Place] = {}
         self._of: WeakKeyDictionary[PgConnection, Place | None] = WeakKeyDictionary()
@@ -111,6 +112,8 @@ class Timelines:
                 newest = self._newest.get(place.cluster)
                 if newest is None or newest.timeline < place.timeline:
                     self._newest[place.cluster] = place
+            if newest is not None and newest.timeline < place.timeline:
+                self._promoted(place.address)
 
     def newest(self) -> str | None:
         """Return the address of the server on the newest timeline, if all that were seen are of one cluster."""

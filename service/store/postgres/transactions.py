@@ -57,7 +57,7 @@ class Transactions:
         self._migrated = self._is_closed = False
         self._away = ""  # why the database could not be used at the last try; empty if it could
         self._connections = ConnectionPool(address, read_only)
-        self._timelines = Timelines(address)
+        self._timelines = Timelines(address, self._connections.prefer)
         self.reading = Side(READERS, READERS_OF_ONE, patience, "store reader", writes=False)
         self.writing = Side(WRITERS, WRITERS_OF_ONE, patience, "store writer", writes=True)
         self._under_way: dict[asyncio.Future[Any], CancelScope] = {}
@@ -148,6 +148,7 @@ class Transactions:
                 if not scope.has_answered or not await self._is_answering(scope):
                     scope.stop()
                     self._connections.discard()  # they are to the same server
+                    self._looking(addresses(self._address))  # Another one may have taken its place.
                     raise StoreUnavailable(f"the database does not answer{side.in_doubt}")
                 look_at = time.monotonic() + self._patience + ANSWER_SECONDS
         try:
@@ -217,10 +218,13 @@ class Transactions:
         self._timelines.check(connection)
 
     async def _look_at(self, servers: Sequence[str]) -> None:
+        await asyncio.wait([self._looking(servers)])
+
+    def _looking(self, servers: Sequence[str]) -> "asyncio.Task[None]":
         """Ask the servers for their timelines, as long as that may take. Concurrent callers share one try."""
         if self._look is None or self._look.done():
             self._look = asyncio.ensure_future(self._timelines.look(servers))
-        await asyncio.wait([self._look])
+        return self._look
 
     def _transact(
         self, connection: PgConnection, task: Callable[[PgConnection], T], scope: CancelScope, give_up: float, side: Side
@@ -268,8 +272,12 @@ def _confirmed(connection: PgConnection, scope: CancelScope, side: Side) -> Iter
 
     PostgreSQL does so, with a warning and no error, when somebody cancels its waiting for them.
     """
-    told: list[Diagnostic] = []
-    connection.add_notice_handler(told.append)
+    told: list[str | None] = []
+
+    def hear(notice: Diagnostic) -> None:
+        told.append(notice.sqlstate)
+
+    connection.add_notice_handler(hear)
     scope.committing_since = None
     try:
         with connection.transaction():
@@ -277,8 +285,8 @@ def _confirmed(connection: PgConnection, scope: CancelScope, side: Side) -> Iter
             told.clear()
             scope.begin_commit()
     finally:
-        connection.remove_notice_handler(told.append)
-    if side.writes and any(one.sqlstate == WARNING for one in told):
+        connection.remove_notice_handler(hear)
+    if side.writes and WARNING in told:
         raise StoreUnavailable(f"the waiting of the database for its synchronous standby was cancelled{side.in_doubt}")
 
 
