@@ -7,7 +7,7 @@ gives up, the work is cancelled in the database and the connection is closed. Kn
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -54,6 +54,7 @@ class Transactions:
     def __init__(self, address: str, patience: float, read_only: bool) -> None:
         """`read_only`: the server refuses every change, and the schema is used as it is."""
         self._address, self._patience, self._read_only = address, patience, read_only
+        self._servers = addresses(address)
         self._migrated = self._is_closed = False
         self._away = ""  # why the database could not be used at the last try; empty if it could
         self._connections = ConnectionPool(address, read_only)
@@ -148,7 +149,7 @@ class Transactions:
                 if not scope.has_answered or not await self._is_answering(scope):
                     scope.stop()
                     self._connections.discard()  # they are to the same server
-                    self._looking(addresses(self._address))  # Another one may have taken its place.
+                    self._looking()  # Another one may have taken its place.
                     raise StoreUnavailable(f"the database does not answer{side.in_doubt}")
                 look_at = time.monotonic() + self._patience + ANSWER_SECONDS
         try:
@@ -211,19 +212,18 @@ class Transactions:
         if self._read_only:
             return
         if not self._timelines.knows(connection):
-            servers = addresses(self._address)
-            if len(servers) > 1:
-                asyncio.run_coroutine_threadsafe(self._look_at(servers), loop).result()
+            if len(self._servers) > 1:
+                asyncio.run_coroutine_threadsafe(self._look_at_all(), loop).result()
             self._timelines.ask(connection)
         self._timelines.check(connection)
 
-    async def _look_at(self, servers: Sequence[str]) -> None:
-        await asyncio.wait([self._looking(servers)])
+    async def _look_at_all(self) -> None:
+        await asyncio.wait([self._looking()])
 
-    def _looking(self, servers: Sequence[str]) -> "asyncio.Task[None]":
+    def _looking(self) -> "asyncio.Task[None]":
         """Ask the servers for their timelines, as long as that may take. Concurrent callers share one try."""
         if self._look is None or self._look.done():
-            self._look = asyncio.ensure_future(self._timelines.look(servers))
+            self._look = asyncio.ensure_future(self._timelines.look(self._servers))
         return self._look
 
     def _transact(

@@ -13,6 +13,7 @@ import pytest
 
 from service.store.filters import parse_filter
 from service.store.interface import Query, Search, StoreUnavailable, StoreUnusable, UnknownCollection
+from service.store.postgres import schema
 from service.store.postgres.replica import ReplicatedStore
 from service.store.postgres.store import PgvectorStore
 from service.store.snapshot import Wanted
@@ -231,6 +232,43 @@ async def test_the_replica_of_another_database_never_answers(
         assert "the replica of another database" in caplog.text
     finally:
         await mistaken.close()
+
+
+async def test_a_user_who_may_not_read_is_told_so(
+    store: ReplicatedStore, primary: Postgres, replica: Replica, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    primary.execute("CREATE USER stranger")
+    replica.catch_up()
+    reads = replica.address(name).replace("postgres@", "stranger@")
+    mistaken = ReplicatedStore(primary.address(name), reads, PATIENCE, away=0)
+    try:
+        await mistaken.open()
+        assert await nearest(mistaken) == []
+        (warning,) = [one.message for one in caplog.records if "replica" in one.message]
+        assert "lacks a right, GRANT it: permission denied for table vae_collections" in warning
+        assert "writable" not in warning
+    finally:
+        await mistaken.close()
+
+
+async def test_a_replica_that_has_not_the_latest_schema_yet(
+    primary: Postgres, replica: Replica, name: str, counts: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ReplicatedStore(primary.address(name), replica.address(name), PATIENCE, counts=counts, away=0)
+    with psycopg.connect(primary.address(name)) as connection:
+        monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:-1])
+        schema.migrate(connection)
+        monkeypatch.undo()
+    replica.catch_up()
+    replica.pause()
+    try:
+        await store.open()
+        await store.create(DIGITS)
+        assert await nearest(store) == []
+        assert counts == {"behind": 1}
+    finally:
+        replica.resume()
+        await store.close()
 
 
 async def test_what_takes_too_long_on_the_replica_is_not_begun_again(store: ReplicatedStore, counts: Counter[str]) -> None:
