@@ -249,7 +249,10 @@ class Transactions:
     def _explain(self, error: Exception, scope: CancelScope, give_up: float, side: Side) -> None:
         """Raise StoreUnavailable or StoreBusy for a lost connection or a conflict, unless there is time for another try."""
         if isinstance(error, QueryCanceled):
-            raise StoreBusy(f"the database took too long, or a lock is held in it{side.unchanged}") from error
+            raise StoreBusy(
+                "the database took too long, or a lock is held in it, as by a change that waits for a synchronous standby"
+                f"{side.unchanged}"
+            ) from error
         if scope.committing_since is not None and not scope.repeats:
             raise StoreUnavailable(f"the connection to the database was lost ({_line(error)}){side.in_doubt}") from error
         in_the_way = isinstance(error, CROSSED)

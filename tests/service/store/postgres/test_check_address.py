@@ -15,6 +15,7 @@ from service.store_addresses import check_store_addresses
         "postgres:///vae",
         "postgresql://u:p@h/vae?sslmode=require&connect_timeout=3&application_name=a%20b",
         "postgresql://u:p%40%2F%25@a:5432,[::1]:5433,c/vae?target_session_attrs=read-write&load_balance_hosts=random",
+        "postgresql://u:a?b#c@h/vae",
         "postgresql://u@/vae?host=/run/a,/run/b&port=5432",
     ],
 )
@@ -28,7 +29,6 @@ def test_an_address_that_may_be_right(address: str) -> None:
         ("postgresql://u:S3CRET@/vae?hast=x", "there is no parameter 'hast'; did you mean 'host'"),
         ("postgresql://u:S3CRET@h/vae?host", "it cannot be read"),
         ("postgresql://u:S3CRET@h/vae?S3CRET=1", "no parameter of PostgreSQL"),
-        ("postgresql://u:a?S3CRET@h/vae", "no parameter of PostgreSQL"),
         ("postgresql://u:a%S3CRET@h/vae", "it cannot be read; in a user name or a password, write"),
         ("postgresql://u:S3CRET/a@h/vae", "no number from 1 to 65535; in a user name or a password, write"),
         ("postgresql://u:S3CRET@[::1/vae", "it cannot be read"),
@@ -51,8 +51,6 @@ def test_the_message_names_the_setting() -> None:
         ("VAE_STORE", Settings(store=wrong)),
         ("VAE_STORE_READS", Settings(store=right, store_reads=wrong)),
     ):
-        with pytest.raises(
-            SettingsError, match=f"^{name} has no valid address of PostgreSQL: there is no parameter 'hast'"
-        ) as at:
+        with pytest.raises(SettingsError, match=f"^{name} has no valid .*: there is no parameter 'hast'") as caught:
             check_store_addresses(settings)
-        assert "S3CRET" not in str(at.value)
+        assert "S3CRET" not in str(caught.value)
