@@ -7,15 +7,16 @@ searches by w2 find with the exact answers in float64. It runs in one process wi
 import argparse
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 import psycopg
 
-from benchmarks.store_items import DIM, HUNDREDTH, TENTH, Items, copy_items, make_items
+from benchmarks.store_items import AT_LEAST, AT_STEP, DIM, N_LEAST, N_MOST, SPLITS, Items, copy_items, make_items
 from service.store.filters import parse_filter
 from service.store.interface import Collection, Query, Search, UnknownCollection
 from service.store.postgres.build_indexes import Wanted, build_indexes
@@ -27,7 +28,6 @@ from tests.service.store.postgres_server import Postgres
 NAME, DIGEST, K = "bench", "0" * 64, 10
 # A case ends after this time if it has at least this number of queries.
 CASE_SECONDS, LEAST = 10, 20
-RANGE_KEYS = "at", "size"
 OPTIONS = "-c shared_buffers=2GB -c effective_cache_size=4GB -c random_page_cost=1.1 -c jit=off -c max_wal_size=8GB"
 
 
@@ -45,54 +45,81 @@ class Case:
 def cases(items: Items) -> Iterator[Case]:
     """Make the cases. A far query lies at another place than all items that pass the filter."""
     yield Case("no filter", {}, np.ones(len(items.place), np.bool_))
+    shares = {name: (share, items.split == index) for index, (name, share) in enumerate(SPLITS.items())}
+    for name, (share, passes) in shares.items():
+        yield Case(f"value, {share} %, random", {"split": name}, passes)
     tenth, one = items.place < 10, items.place == 50
-    for what, key, values in (("named key", "kind", (TENTH, HUNDREDTH)), ("other key", "", (100, 150))):
-        yield Case(f"{what}, 10 %, near", {key or "label": values[0]}, tenth, 0, 9)
-        yield Case(f"{what}, 10 %, far", {key or "label": values[0]}, tenth, 10, 99)
-        yield Case(f"{what}, 1 %, near", {key or "region": values[1]}, one, 50, 50)
-        yield Case(f"{what}, 1 %, far", {key or "region": values[1]}, one, 60, 99)
-    yield Case("named key, 10 %, random", {"batch": TENTH}, items.batch < 10)
-    yield Case("named key, 1 %, random", {"batch": HUNDREDTH}, items.batch == 50)
-    yield Case("other key, 1 %, random", {"part": 150}, items.part == 50)
-    yield Case("range, 10 %, near", {"at": {"lt": 110}}, tenth, 0, 9)
-    yield Case("range, 10 %, far", {"at": {"lt": 110}}, tenth, 10, 99)
-    yield Case("range, 10 %, random", {"size": {"lt": 110}}, items.size < 10)
-    yield Case("range, 1 %, near", {"at": {"lt": 101}}, items.place == 0, 0, 0)
-    yield Case("range, 1 %, far", {"at": {"lt": 101}}, items.place == 0, 10, 99)
-    yield Case("range, 1 %, random", {"size": {"lt": 101}}, items.size == 0)
+    yield Case("value, 10 %, near", {"label": "l0"}, tenth, 0, 9)
+    yield Case("value, 10 %, far", {"label": "l0"}, tenth, 10, 99)
+    yield Case("value, 1 %, near", {"region": "r50"}, one, 50, 50)
+    yield Case("value, 1 %, far", {"region": "r50"}, one, 60, 99)
+    for percent in (50, 10, 5, 2, 1):
+        low = N_LEAST + 123_456
+        high = low + percent * (N_MOST - N_LEAST) // 100
+        yield Case(f"range, {percent} %, random", {"n": {"gte": low, "lt": high}}, (items.n >= low) & (items.n < high))
+    for percent in (10, 1):
+        below = AT_LEAST + AT_STEP * percent
+        for what, places in (("near", (0, percent - 1)), ("far", (10, 99))):
+            yield Case(f"range, {percent} %, {what}", {"at": {"lt": below}}, items.at < below, *places)
+    half, fiftieth = (N_LEAST + (N_MOST - N_LEAST) // part for part in (2, 50))
+    yield Case("10 % and 10 %, random", {"label": "l0", "split": "tenth"}, tenth & shares["tenth"][1])
+    yield Case("10 % and range of 50 %", {"label": "l0", "n": {"lt": half}}, tenth & (items.n < half))
+    yield Case("10 % and range of 2 %", {"label": "l0", "n": {"lt": fiftieth}}, tenth & (items.n < fiftieth))
+    yield Case("50 % and range of 2 %", {"split": "train", "n": {"lt": fiftieth}}, shares["train"][1] & (items.n < fiftieth))
 
 
-async def measure(store: PgvectorStore, items: Items, case: Case, queries: int) -> str:
+async def measure(store: PgvectorStore, items: Items, case: Case, queries: int, cpu: Callable[[], float]) -> str:
     """Return a row of the table."""
     rng = np.random.default_rng(1)
     places = rng.integers(case.first, case.last + 1, queries)
     conditions = parse_filter(case.filter)
     numbers = np.flatnonzero(case.passes)
+    if not len(numbers):
+        return f"| {case.what} | 0 | | | | |"
     passing = items.both[numbers]
     squares = np.einsum("ij,ij->i", passing, passing)
-    took, shared, begin, spent = list[float](), 0, time.monotonic(), 0.0
+    took, shared, wanted, begin, busy = list[float](), 0, 0, time.monotonic(), 0.0
     for i in range(-5, queries):  # the first ones warm up
         query = items.near(rng, int(places[i % queries]))
         asked = Search([Query(query[:DIM], query[DIM:])], K, "w2", conditions)
-        start = time.perf_counter()
+        start, before = time.perf_counter(), cpu()
         found = await store.search(NAME, DIGEST, asked)
         if i < 0:
             continue
         took.append(time.perf_counter() - start)
+        busy += cpu() - before
         likely = np.argpartition(squares - 2 * passing @ query, min(10 * K, len(passing) - 1))[: 10 * K]
         distances = ((passing[likely].astype(np.float64) - query.astype(np.float64)) ** 2).sum(1)
         exact = numbers[likely[np.argsort(distances)[:K]]]
         shared += len({int(id) for id in found.neighbors[0].items.ids} & set(exact.tolist()))
-        spent = time.monotonic() - begin
-        if spent > CASE_SECONDS and len(took) >= LEAST:
+        wanted += len(exact)
+        if time.monotonic() - begin > CASE_SECONDS and len(took) >= LEAST:
             break
     p50, p99 = np.percentile(took, [50, 99]) * 1e3
-    return f"| {case.what} | {len(took)} | {shared / len(took) / K:.3f} | {p50:.1f} | {p99:.1f} |"
+    return f"| {case.what} | {len(took)} | {shared / wanted:.3f} | {p50:.1f} | {p99:.1f} | {1e3 * busy / len(took):.1f} |"
 
 
-async def fill(
-    store: PgvectorStore, address: str, items: Items, numbers: str, memory: str, range_keys: tuple[str, ...] = ()
-) -> None:
+def cpu_of(address: str) -> Callable[[], float]:
+    """Return a function that returns the CPU seconds of this process and of all of the server's that have a connection."""
+    known: dict[int, psutil.Process] = {}
+    with psycopg.connect(address) as connection:
+        [(running,)] = connection.execute("SELECT array_agg(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'")
+    for pid in running:
+        with suppress(psutil.NoSuchProcess):
+            known[pid] = psutil.Process(pid)
+
+    def seconds() -> float:
+        total = time.process_time()
+        for process in known.values():
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system
+        return total
+
+    return seconds
+
+
+async def fill(store: PgvectorStore, address: str, items: Items, numbers: str, memory: str, no_keys: bool = False) -> None:
     """Make, fill and index the collection, unless it is there with as many items."""
     try:
         there = await store.collection(NAME)
@@ -104,7 +131,7 @@ async def fill(
         with psycopg.connect(address, autocommit=True) as connection, timed("filled by COPY, and analyzed"):
             copy_items(connection, find(connection, NAME)[0], items)
     with timed("all indexes"):
-        wanted = Wanted(half=numbers == "float16", keys=("kind", "batch"), range_keys=range_keys, memory=memory)
+        wanted = Wanted(half=numbers == "float16", memory=memory, no_keys=no_keys)
         start = [time.perf_counter()]
 
         def tell(line: str) -> None:
@@ -132,11 +159,11 @@ async def run(address: str, options: argparse.Namespace) -> None:
     store = PgvectorStore(address)
     await store.open()
     try:
-        await fill(store, address, items, options.numbers, options.memory, RANGE_KEYS if options.ranges else ())
-        print(f"\n| filter | queries | recall@{K} | p50 ms | p99 ms |\n|---|---:|---:|---:|---:|", flush=True)
+        await fill(store, address, items, options.numbers, options.memory, options.no_keys)
+        print(f"\n| filter | queries | recall@{K} | p50 ms | p99 ms | CPU ms |\n|---|---:|---:|---:|---:|---:|", flush=True)
         for case in cases(items):
             if options.only in case.what:
-                print(await measure(store, items, case, options.queries), flush=True)
+                print(await measure(store, items, case, options.queries, cpu_of(address)), flush=True)
     finally:
         await store.close()
 
@@ -147,7 +174,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=200, help="of each case")
     parser.add_argument("--numbers", choices=("float16", "float32"), default="float16", help="of the HNSW indexes")
-    parser.add_argument("--ranges", action="store_true", help="make indexes for the keys of the ranges, too")
+    parser.add_argument("--no-keys", action="store_true", help="make no indexes for keys")
     parser.add_argument("--memory", default="1GB", help="maintenance_work_mem")
     parser.add_argument("--only", default="", help="cases with this in their names")
     parser.add_argument("--store", help="a PostgreSQL database; by default a server is started with shared_buffers of 2 GB")

@@ -12,10 +12,13 @@ from service.store.interface import Floats
 from service.store.postgres.schema import table
 
 DIM, PLACES, BLOCK = 32, 100, 50_000
-KEYS = "kind", "batch", "label", "region", "part", "at", "size"
-# Names of equal length, since all rows have the same number of bytes. Other values of these keys are rare.
-TENTH, HUNDREDTH = "tenth", "cents"
-JSON = '{"kind":"?????","batch":"?????","label":???,"region":???,"part":???,"at":???,"size":???}'
+KEYS = "label", "region", "split", "n", "at"
+# All rows have the same number of bytes.
+JSON = '{"label":"l?","region":"r??","split":"?????","n":???????,"at":?????}'
+# Shares in percent of the values of "split", which have names of equal length. The other items have rare values.
+SPLITS = {"train": 50, "valid": 25, "tenth": 10, "fifth": 5, "fifty": 2, "cents": 1}
+# The least numbers at "n", which are random, and at "at", which grow by so many from place to place.
+N_LEAST, N_MOST, AT_LEAST, AT_STEP = 1_000_000, 2_000_000, 10_000, 100
 COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 
 
@@ -26,9 +29,9 @@ class Items:
     places: Floats  # (100, D): the middle of each place
     both: Floats  # (N, 2 D): mu and sigma
     place: np.ndarray  # (N,): the number of the place, 0 to 99
-    batch: np.ndarray  # (N,): random, 0 to 99
-    part: np.ndarray  # (N,): random, 0 to 99
-    size: np.ndarray  # (N,): random, 0 to 99
+    split: np.ndarray  # (N,): random, the index of a value of SPLITS, or their number for a rare value
+    n: np.ndarray  # (N,): random numbers
+    at: np.ndarray  # (N,): numbers that grow with the place
 
     def near(self, rng: np.random.Generator, place: int) -> Floats:
         """Return a query near a place: mu and sigma."""
@@ -41,11 +44,13 @@ def make_items(count: int) -> Items:
     rng = np.random.default_rng(0)
     groups = rng.normal(0, 0.7, (10, DIM))
     places = (np.repeat(groups, 10, axis=0) + rng.normal(0, 0.4, (PLACES, DIM))).astype(np.float32)
-    place, batch, part, size = rng.integers(0, 100, (4, count))
+    place, split = rng.integers(0, 100, (2, count))
+    n, at = rng.integers(N_LEAST, N_MOST, count), AT_LEAST + AT_STEP * place + rng.integers(0, AT_STEP, count)
+    split = np.searchsorted(np.cumsum(list(SPLITS.values())), split, "right")
     both = np.empty((count, 2 * DIM), np.float32)
     for start in range(0, count, BLOCK):
         both[start : start + BLOCK] = _around(rng, places[place[start : start + BLOCK]])
-    return Items(places, both, place, batch, part, size)
+    return Items(places, both, place, split, n, at)
 
 
 def _around(rng: np.random.Generator, middles: Floats) -> Floats:
@@ -96,15 +101,13 @@ def _vectors(numbers: Floats) -> np.ndarray:
 
 def _metadata(items: Items, numbers: np.ndarray) -> np.ndarray:
     rows = np.tile(np.frombuffer(JSON.encode(), np.uint8), (len(numbers), 1))
-    place, batch = items.place[numbers], items.batch[numbers]
+    place = items.place[numbers]
     values = {
-        "kind": _named(place, numbers),
-        "batch": _named(batch, numbers),
-        "label": _digits(100 + place // 10, 3),
-        "region": _digits(100 + place, 3),
-        "part": _digits(100 + items.part[numbers], 3),
-        "at": _digits(100 + place, 3),
-        "size": _digits(100 + items.size[numbers], 3),
+        "label": _digits(place // 10, 1),
+        "region": _digits(place, 2),
+        "split": _named(items.split[numbers], numbers),
+        "n": _digits(items.n[numbers], 7),
+        "at": _digits(items.at[numbers], 5),
     }
     for key, value in values.items():
         at = JSON.index("?", JSON.index(f'"{key}":'))
@@ -112,11 +115,11 @@ def _metadata(items: Items, numbers: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _named(hundredths: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Return the value that a tenth of the items has, the one that a hundredth has, and rare ones for the others."""
+def _named(split: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return the names of frequent values, and rare ones for the others."""
     names = _digits(numbers % 100_000, 5)
-    names[hundredths < 10] = np.frombuffer(TENTH.encode(), np.uint8)
-    names[hundredths == 50] = np.frombuffer(HUNDREDTH.encode(), np.uint8)
+    for index, name in enumerate(SPLITS):
+        names[split == index] = np.frombuffer(name.encode(), np.uint8)
     return names
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ CALIBRATION = "calibration.safetensors"
 # Most training latents in the file: /score compares every picture with each of them.
 MOST_LATENTS = 10_000
 MOST_HELD_OUT = 1_000_000
+SAID = ("bandwidth", "default", "label_names", "record")  # the keys of the metadata 'calibration'
 HELD_OUT = "held_out."  # the prefix of the tensors of held-out scores
 
 
@@ -162,10 +164,13 @@ def _checked(path: Path, companion: Companion) -> Calibration:
     tensors = {name: tensor.numpy() for name, tensor in companion.tensors.items()}
     try:
         said = parse_json(companion.said.get("calibration", "").encode())
-        bandwidth, default = said["bandwidth"], said["default"]
-        names, record = said["label_names"], said["record"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path}: its metadata 'calibration' is not what it should be: {error!r}"[:500]) from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its metadata 'calibration' is not JSON: {error}"[:500]) from None
+    if not isinstance(said, dict):
+        raise CheckpointError(f"{path}: its metadata 'calibration' must be an object, not {short_repr(said)}")
+    if missing := [name for name in SAID if name not in said]:
+        raise CheckpointError(f"{path}: its metadata 'calibration' lacks {', '.join(map(repr, missing))}")
+    bandwidth, default, names, record = (said[name] for name in SAID)
     held_out = {name.removeprefix(HELD_OUT): tensors[name] for name in tensors if name.startswith(HELD_OUT)}
     if type(bandwidth) not in (int, float) or not 0 < bandwidth < math.inf:
         raise CheckpointError(f"{path}: the bandwidth must be a positive number, not {str(bandwidth)[:100]}")

@@ -6,17 +6,18 @@ Never pickle. Every defect raises CheckpointError, which names the file and the 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from reprlib import repr as short_repr
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from models import diffusers_layout
+from models import diffusers_layout, diffusers_weights
+from models.build import build
 from models.checkpoint_error import CheckpointError as CheckpointError
 from models.files.atomic_file import make_directory, write_atomically, write_together
 from models.files.plain_json import parse_json
@@ -33,7 +34,6 @@ FORMAT_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 # Size limit of config.json and metrics.json, far more than they need.
 MAX_JSON_BYTES = 1 << 20
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,8 @@ def read_weights(path: Path, vae: VAE) -> None:
 def read(path: str | Path) -> Checkpoint:
     """Read a checkpoint directory and check everything in it. Raises CheckpointError."""
     directory = Path(path)
+    if not (directory / CONFIG).exists():
+        diffusers_layout.check_is_no_pipeline(directory)
     config_bytes = _read_bytes(directory / CONFIG)
     if diffusers_layout.is_diffusers(raw := _parse_object(directory / CONFIG, config_bytes)):
         return _read_diffusers(directory, config_bytes, raw)
@@ -145,15 +147,16 @@ def _read_diffusers(directory: Path, config_bytes: bytes, raw: dict[str, Any]) -
     file = directory / CONFIG
     diffusers_layout.check_class(file, raw)
     diffusers_layout.check_installed(directory)
-    weights_file = diffusers_layout.weights_file(directory)
+    diffusers_layout.check_numbers(file, config_bytes)
+    weights = diffusers_weights.find_weights(directory)
+    sigma, data = diffusers_weights.read_record(weights)
     try:
-        sigma, data = diffusers_layout.read_record(weights_file)
         config = diffusers_layout.model_config(raw, sigma)
         channels, height, width = config.shape
         manifest = Manifest(config, Pictures(channels, height, width, fit="exact"), data)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{file}: {_shortened(error)}") from None
-    state, content = diffusers_layout.read_weights(weights_file, _shapes(file, manifest))
+    state, content = diffusers_weights.read_weights(weights, _shapes(file, manifest))
     vae = VAE(manifest.model)
     vae.load_state_dict(state)
     vae.requires_grad_(False).eval()
@@ -218,6 +221,8 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
     raw = _parse_object(path, content)
     if diffusers_layout.is_diffusers(raw):
         raise CheckpointError(f"{path}: is that of diffusers, in whose layout nothing more is recorded")
+    if isinstance(raw, dict) and "format_version" not in raw and diffusers_weights.has_weights(path.parent):
+        raise CheckpointError(f"{path}: has no _class_name, which is {diffusers_layout.CLASS} for the weights beside it")
     if not isinstance(raw, dict) or type(raw.get("format_version")) is not int or raw["format_version"] < 1:
         raise CheckpointError(f"{path}: has no format_version, so it is not the configuration of a checkpoint")
     if raw["format_version"] > FORMAT_VERSION:
@@ -226,14 +231,14 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
             "update this software"
         )
     try:
-        model = _build(VAEConfig, raw.pop("model", None), "model")
-        return Manifest(
-            model=model,
-            preprocessing=_build(kind_of(model.kind).preprocessing, raw.pop("preprocessing", None), "preprocessing"),
-            search=_build(MetricChoice, raw.pop("search", {}), "search"),
-            **raw,
-        )
-    except (TypeError, ValueError) as error:
+        model = build(VAEConfig, raw.pop("model", None), "model")
+        parts = {
+            "model": model,
+            "preprocessing": build(kind_of(model.kind).preprocessing, raw.pop("preprocessing", None), "preprocessing"),
+            "search": build(MetricChoice, raw.pop("search", {}), "search"),
+        }
+        return build(Manifest, raw | parts, "it")
+    except ValueError as error:
         raise CheckpointError(f"{path}: {_shortened(error)}") from None
 
 
@@ -241,15 +246,6 @@ def _shortened(error: BaseException) -> str:
     """Return the message of an error, cut because a hostile configuration may hold a megabyte."""
     text = str(error)
     return text if len(text) <= 500 else f"{text[:500]}..."
-
-
-def _build(kind: Callable[..., T], raw: object, key: str) -> T:
-    if not isinstance(raw, dict):
-        raise ValueError(f"{key!r} must be an object")
-    try:
-        return kind(**raw)
-    except TypeError as error:  # for example "VAEConfig.__init__() got an unexpected keyword argument 'depth'"
-        raise ValueError(f"{key}: {str(error).split('() ')[-1]}") from None
 
 
 def _weights(vae: VAE, average: Mapping[str, Tensor]) -> bytes:

@@ -6,7 +6,7 @@ of training or HTTP.
 
 import hashlib
 import json
-import re
+import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -15,28 +15,19 @@ from reprlib import repr as short_repr
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from models.checkpoint_error import CheckpointError
+from models.diffusers_weights import PREFIX, RECORD, SIGMA, WEIGHTS
 from models.files.atomic_file import make_directory, write_together
-from models.files.plain_json import parse_json
-from models.files.tensor_file import Header, TensorFileError, read_header, read_tensors, to_bytes
+from models.files.tensor_file import to_bytes
 from models.spatial_latents import ARCH, read_options
 from models.vae import VAE, VAEConfig
 
-CLASS, WEIGHTS = "AutoencoderKL", "diffusion_pytorch_model.safetensors"
-# Files with weights in half precision, which are served in float32 where there are no others.
-HALF = "diffusion_pytorch_model.fp16.safetensors"
-PICKLE = "diffusion_pytorch_model.bin"
-PREFIX = "net.autoencoder."
-# What diffusers neither knows nor needs is in the metadata of the weights: the pixels' sigma, and the record of training.
-SIGMA, RECORD = "pixel_sigma", "training_record"
-# Where nobody has measured it. It is a scale of nats, and changes neither posteriors nor pictures.
-UNKNOWN_SIGMA = 0.1
-# Names of the weights of attention before diffusers 0.17, and those since then.
-_FORMER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-_FORMER_NAME = re.compile(rf"(.*\.attentions\.\d+\.)({'|'.join(_FORMER)})(\.(?:weight|bias))")
-_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+CLASS = "AutoencoderKL"
+# The file of a whole pipeline, of which the VAE is one folder.
+PIPELINE = "model_index.json"
+# Keys that may be null, which means the same as leaving them out.
+_MAY_BE_NULL = ("shift_factor", "latents_mean", "latents_std")
 _MAX_DEFAULT_SIDE = 65_535
 
 
@@ -58,17 +49,50 @@ def check_class(file: Path, config: Mapping[str, Any]) -> None:
         )
 
 
+def check_numbers(file: Path, content: bytes) -> None:
+    """Raise CheckpointError if a number of a config.json, which is an object, is NaN or infinite."""
+    for key, value in json.loads(content).items():
+        if any(isinstance(one, float) and not math.isfinite(one) for one in (value if isinstance(value, list) else [value])):
+            raise CheckpointError(f"{file}: {key[:100]} is NaN or infinite; numbers must be finite")
+
+
+def pipelines_in(directory: Path) -> list[str]:
+    """Return what to do with each whole pipeline in the models' directory, which is no checkpoint."""
+    return [_of_pipeline(path.parent) for path in sorted(directory.glob(f"*/{PIPELINE}"))]
+
+
+def check_is_no_pipeline(directory: Path) -> None:
+    """Raise CheckpointError if a directory is a whole pipeline."""
+    if (directory / PIPELINE).exists():
+        raise CheckpointError(_of_pipeline(directory))
+
+
+def _of_pipeline(directory: Path) -> str:
+    return (
+        f"{directory}: is a whole pipeline of diffusers (it has {PIPELINE}), of which only the VAE is served: put its folder "
+        f"{directory / 'vae'} into the models' directory, under the name that the model shall have"
+    )
+
+
 def model_config(config: Mapping[str, Any], sigma: float) -> VAEConfig:
     """Return the configuration of the VAE for the content of a config.json of diffusers. Raises ValueError."""
-    options = {key: value for key, value in config.items() if not key.startswith("_") and value is not None}
+    options = {key: value for key, value in config.items() if not key.startswith("_")}
+    for key in [key for key, value in options.items() if value is None]:
+        if key not in _MAY_BE_NULL:
+            raise ValueError(f"{key[:100]} is null; give it a value, or leave it out for the default of diffusers")
+        del options[key]
     channels, out = options.pop("in_channels", 3), options.pop("out_channels", 3)
     if channels != out:
         raise ValueError(f"in_channels {short_repr(channels)} and out_channels {short_repr(out)} must be the same")
+    if type(channels) is not int or channels not in (1, 3):
+        raise ValueError(f"in_channels must be 1 or 3, grey or colour, not {short_repr(channels)}")
     side = options.get("sample_size", 32)
     height, width = side if isinstance(side, (list, tuple)) and len(side) == 2 else (side, side)
     if not all(type(n) is int and 0 < n <= _MAX_DEFAULT_SIDE for n in (height, width)):
         raise ValueError(f"sample_size must be a positive integer or two, up to {_MAX_DEFAULT_SIDE}, not {short_repr(side)}")
-    shape = read_options(options).shape(height, width)
+    latents = read_options(options)
+    height, width = latents.own_size(height, width)
+    shape = latents.shape(height, width)
     likelihood = {"sigma": sigma, "link": "identity"}
     return VAEConfig((channels, height, width), max(1, shape[0] * shape[1] * shape[2]), ARCH, options, "gaussian", likelihood)
 
@@ -80,85 +104,6 @@ def check_installed(directory: Path) -> None:
             f"{directory} is an {CLASS} in the layout of diffusers, and the packages of the extra 'diffusers' are not "
             "installed: pip install 'vae-service[diffusers]'"
         )
-
-
-def weights_file(directory: Path) -> Path:
-    """Return the file with the weights. Raises CheckpointError if there is none that can be read."""
-    for name in (WEIGHTS, HALF):
-        if (directory / name).exists():
-            return directory / name
-    if (directory / PICKLE).exists():
-        raise CheckpointError(
-            f"{directory / PICKLE}: is a pickle, which may run any code and is not read; load it with diffusers' "
-            "AutoencoderKL.from_pretrained where you trust it, and write it again with save_pretrained"
-        )
-    raise CheckpointError(
-        f"{directory / WEIGHTS}: no such file; a checkpoint of diffusers is a directory with it and config.json"
-    )
-
-
-def read_record(path: Path) -> tuple[float, dict[str, Any]]:
-    """Return the sigma of the pixels and the record of the training that the file with the weights states.
-
-    Files of others state neither, see UNKNOWN_SIGMA. Raises CheckpointError.
-    """
-    try:
-        stated = read_header(path).metadata
-        data = parse_json(stated.get(RECORD, "{}").encode())
-        if not isinstance(data, dict):
-            raise ValueError("is not an object")
-        return float(stated.get(SIGMA, UNKNOWN_SIGMA)), {**data, "layout": "diffusers"}
-    except TensorFileError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {SIGMA} or {RECORD} in its metadata: {str(error)[:200]}") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}") from None
-
-
-def read_weights(path: Path, expected: VAE) -> tuple[dict[str, Tensor], bytes]:
-    """Read weights for a VAE like `expected`; return its state, in float32, and the bytes of the file.
-
-    Raises CheckpointError.
-    """
-    shapes = {name.removeprefix(PREFIX): tuple(tensor.shape) for name, tensor in expected.state_dict().items()}
-    shapes = {name: shape for name, shape in shapes.items() if not name.startswith("likelihood.")}
-    try:
-        file = read_tensors(path, lambda header: _check(path, shapes, header))
-    except TensorFileError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}") from None
-    state = {}
-    for name, tensor in file.tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{path}: {name} has values that are not finite")
-        state[PREFIX + _present(name)] = tensor.float().reshape(shapes[_present(name)])
-    return state, file.content
-
-
-def _check(path: Path, shapes: Mapping[str, tuple[int, ...]], header: Header) -> None:
-    found = {_present(name): entry for name, entry in header.tensors.items()}
-    for problem, names in (
-        ("missing tensors", shapes.keys() - found.keys()),
-        ("unknown tensors", found.keys() - shapes.keys()),
-    ):
-        if names:
-            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            raise CheckpointError(f"{path}: {problem}: {', '.join(sorted(names)[:10])[:1000]}{more}")
-    if len(found) != len(header.tensors):
-        raise CheckpointError(f"{path}: has a tensor of attention twice, by its former name and by its name")
-    for name, shape in shapes.items():
-        dtype, own = found[name]
-        # The linear layers of attention were convolutions of one pixel once.
-        if dtype not in _FLOATS or own not in (shape, (*shape, 1, 1)):
-            raise CheckpointError(f"{path}: {name} is {dtype} {own}, should be floats {shape}")
-
-
-def _present(name: str) -> str:
-    """Return the name of a tensor since diffusers 0.17."""
-    former = _FORMER_NAME.fullmatch(name)
-    return f"{former[1]}{_FORMER[former[2]]}{former[3]}" if former else name
 
 
 def digest_of(config: bytes, weights: bytes) -> str:

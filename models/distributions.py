@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from models.build import build
 from models.cells import CellsLayer
 from models.step_likelihoods import Categorical, Mixture
 
@@ -210,12 +211,20 @@ class OptimalGaussian:
 class BernoulliLayer(nn.Module):
     """Turn the decoder's output into a Bernoulli likelihood."""
 
+    def __init__(self) -> None:
+        """Take no options."""
+        super().__init__()
+
     def forward(self, output: Tensor) -> Bernoulli:
         return Bernoulli(output)
 
 
 class ContinuousBernoulliLayer(nn.Module):
     """Turn the decoder's output into a continuous Bernoulli likelihood."""
+
+    def __init__(self) -> None:
+        """Take no options."""
+        super().__init__()
 
     def forward(self, output: Tensor) -> ContinuousBernoulli:
         return ContinuousBernoulli(output)
@@ -277,7 +286,4 @@ def build_likelihood(name: str, options: Mapping[str, Any]) -> nn.Module:
     """Build the likelihood layer with that name. Raises ValueError for an unknown name or option."""
     if not isinstance(name, str) or name not in LIKELIHOODS:
         raise ValueError(f"unknown likelihood {name!r}; known: {', '.join(sorted(LIKELIHOODS))}")
-    try:
-        return LIKELIHOODS[name](**options)
-    except TypeError as error:
-        raise ValueError(f"likelihood {name!r}: {error}") from None
+    return build(LIKELIHOODS[name], options, f"the likelihood {name!r}", key="option")

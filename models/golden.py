@@ -7,6 +7,7 @@ float32 on the CPU. Knows nothing of data sets or HTTP.
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 import numpy as np
@@ -96,10 +97,11 @@ def read_golden(directory: Path, digest: str, config: VAEConfig) -> Golden | Non
 
 
 def _check_header(path: Path, config: VAEConfig, header: Header) -> None:
+    stated = header.metadata.get("tolerance", str(TOLERANCE))
     try:
-        tolerance = float(header.metadata.get("tolerance", TOLERANCE))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {str(error)[:200]}") from None
+        tolerance = float(stated)
+    except ValueError:
+        raise CheckpointError(f"{path}: its metadata 'tolerance' must be a number, not {short_repr(stated)}") from None
     kind = kind_of(config.kind)
     _, shape = header.tensors.get("x", (None, ()))
     rows = shape[0] if shape else 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 import torch
@@ -146,9 +147,11 @@ def read_prior(directory: Path, digest: str, latent_dim: int) -> FittedPrior | N
         return None
     mixture = _checked(path, companion.tensors)
     try:
-        fitted = dict(parse_json(companion.said.get("fitted", "{}").encode()).items())
-    except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: its metadata 'fitted' is not a JSON object: {error}") from None
+        fitted = parse_json(companion.said.get("fitted", "{}").encode())
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its metadata 'fitted' is not JSON: {error}") from None
+    if not isinstance(fitted, dict):
+        raise CheckpointError(f"{path}: its metadata 'fitted' must be an object, not {short_repr(fitted)}")
     return FittedPrior(mixture, fitted, _labels(path, companion))
 
 

@@ -25,8 +25,8 @@ from models.placement import AnyFit as AnyFit
 from models.placement import Fit as Fit
 from models.placement import WrongSize as WrongSize
 from models.placement import placed
+from models.transparency import AnyBackground, Blend, Ink, blended, choose_blend, is_transparent
 from models.transparency import Background as Background
-from models.transparency import Blend, Ink, blended, choose_blend, is_transparent
 
 Pixels = NDArray[np.uint8]
 Filter = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
@@ -72,13 +72,13 @@ class Preprocessing:
     fit: AnyFit = "pad"
     filter: Filter = "bilinear"
     range: Range | None = None
-    background: Background = "auto"
+    background: AnyBackground = "auto"
     ink: Ink = "light"
     invert: Invert = "no"
 
     def __post_init__(self) -> None:
         """Raise ValueError if a value is not allowed."""
-        for name, known in (("background", Background), ("ink", Ink), ("invert", Invert)):
+        for name, known in (("background", AnyBackground), ("ink", Ink), ("invert", Invert)):
             if getattr(self, name) not in get_args(known):
                 allowed = ", ".join(get_args(known))
                 raise ValueError(f"{name} must be one of {allowed}, not {short_repr(getattr(self, name))}")

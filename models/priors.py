@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from models.build import build
 from models.distributions import DiagonalGaussian
 from models.nets.layers import MAX_WIDTH, is_whole
 
@@ -94,7 +95,4 @@ def build_prior(name: str, shape: tuple[int, ...], options: Mapping[str, Any]) -
     """Build the prior with that name. Raises ValueError for an unknown name or option."""
     if name not in PRIORS:
         raise ValueError(f"unknown prior {name!r}; known: {', '.join(sorted(PRIORS))}")
-    try:
-        return PRIORS[name](shape, **options)
-    except TypeError as error:
-        raise ValueError(f"prior {name!r}: {error}") from None
+    return build(PRIORS[name], options, f"the prior {name!r}", shape, key="option")

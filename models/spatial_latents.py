@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 ARCH = "autoencoder_kl"
 # What AutoencoderKL takes for an option that a configuration leaves out.
-CHANNELS, WIDTHS, SCALING_FACTOR = 4, (64,), 0.18215
+CHANNELS, WIDTHS, SCALING_FACTOR, GROUPS = 4, (64,), 0.18215, 32
 # Above any autoencoder of pictures: 16 channels are usual, and 4 levels.
 MAX_CHANNELS, MAX_LEVELS = 1024, 8
 # Factors and shifts outside of these would make latents infinite or zero in float32.
 SMALLEST, LARGEST = 1e-6, 1e6
+# A checkpoint of others is served with an own size of at most so many pixels, places (h x w) and numbers of its latent. All
+# of it is computed several times at the start, and vectors of collections have these numbers.
+OWN_PIXELS, OWN_PLACES, OWN_NUMBERS = 512 * 512, 64 * 64, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class SpatialLatents:
     shift_factor: float | None = None
     mean: tuple[float, ...] | None = None  # `latents_mean` of the configuration, and `latents_std`
     std: tuple[float, ...] | None = None
+    least_places: int = 1  # of a latent; a norm cannot be taken of a single number
 
     def shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Return the shape of the latent of a picture, (C, h, w)."""
@@ -46,6 +50,18 @@ class SpatialLatents:
     def fits(self, height: int, width: int) -> bool:
         """Return whether the net takes pictures of this size without cutting them."""
         return min(height, width) > 0 and not height % self.factor and not width % self.factor
+
+    def is_too_small(self, height: int, width: int) -> bool:
+        """Return whether the latents of pictures of this size have too few places."""
+        return (height // self.factor) * (width // self.factor) < self.least_places
+
+    def own_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return a size as it is, or halved until it is small enough to be the own size of a model."""
+        while (places := (height // self.factor) * (width // self.factor)) and (
+            height * width > OWN_PIXELS or places > OWN_PLACES or places * self.channels > OWN_NUMBERS
+        ):
+            height, width = (max(self.factor, side // 2 // self.factor * self.factor) for side in (height, width))
+        return height, width
 
     @property
     def usual(self) -> tuple[list[float], list[float]]:
@@ -76,9 +92,9 @@ def read_options(options: Mapping[str, Any]) -> SpatialLatents:
         raise ValueError("latents_mean and latents_std go together: give both, or none")
     if std is not None and min(std) < SMALLEST:
         raise ValueError(f"latents_std must be at least {SMALLEST:g}, not {min(std):g}")
-    return SpatialLatents(
-        channels, 2 ** (len(widths) - 1), scaling, None if shift is None else _number(shift, "shift_factor"), mean, std
-    )
+    shift = None if shift is None else _number(shift, "shift_factor")
+    least = 2 if options.get("norm_num_groups", GROUPS) in widths else 1  # Some groups have one channel then.
+    return SpatialLatents(channels, 2 ** (len(widths) - 1), scaling, shift, mean, std, least)
 
 
 def _each(value: object, name: str, channels: int) -> tuple[float, ...] | None:

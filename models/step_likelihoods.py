@@ -34,6 +34,10 @@ class Categorical(nn.Module):
     noise = 1  # uniform numbers that a draw takes
     memory = 0
 
+    def __init__(self) -> None:
+        """Take no options."""
+        super().__init__()
+
     def forward(self, decoding: Decoding) -> Autoregressive:
         return Autoregressive(decoding, self)
 

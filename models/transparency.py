@@ -1,4 +1,4 @@
-"""Make pictures opaque: blend them with black or white, or draw their alpha as ink where it alone has the drawing.
+"""Make pictures opaque: blend them with black or white, draw their alpha as ink where it alone has the drawing, or drop it.
 
 Knows nothing of files, sizes or depths.
 """
@@ -12,9 +12,11 @@ from PIL import Image
 from models.depth import is_deep
 
 Background = Literal["auto", "black", "white"]
+# Beside these, "drop" keeps the colours of transparent pixels as they are stored, as `convert("RGB")` of Pillow does.
+AnyBackground = Literal[Background, "drop"]
 Ink = Literal["light", "dark"]
-# What to do with a picture: blend it with black or with white, or draw its alpha: light on dark, or dark on light.
-Blend = Literal["black", "white", "light", "dark"]
+# What to do with a picture: blend it with black or with white, draw its alpha (light on dark, or dark on light), or drop it.
+Blend = Literal["black", "white", "light", "dark", "drop"]
 
 PREMULTIPLIED = ("La", "RGBa")
 # Colours of fainter pixels are rounded too much to be compared.
@@ -28,7 +30,7 @@ def is_transparent(image: Image.Image) -> bool:
     return not is_deep(image.mode) and (image.mode in PREMULTIPLIED or image.has_transparency_data)
 
 
-def choose_blend(parts: Iterable[Image.Image], background: Background, ink: Ink, channels: int) -> Blend:
+def choose_blend(parts: Iterable[Image.Image], background: AnyBackground, ink: Ink, channels: int) -> Blend:
     """Return what to do with a transparent picture, which is given in parts.
 
     "auto" blends with the background of the ink, unless alpha varies and the visible pixels have a single colour: then the
@@ -60,6 +62,8 @@ def blended(image: Image.Image, blend: Blend) -> Image.Image:
     if image.mode in PREMULTIPLIED and blend == "black":  # The colours are blended with black already.
         return Image.merge("RGB", image.split()[:3]) if image.mode == "RGBa" else image.getchannel(0)
     rgba = _rgba(image)
+    if blend == "drop":
+        return rgba.convert("RGB")
     if blend == "light":
         return rgba.getchannel("A")
     if blend == "dark":

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, bfloat16, float16, nn
 
+from models.build import build
 from models.condition import Condition
 from models.distributions import LIKELIHOODS, DiagonalGaussian, Likelihood, build_likelihood
 from models.kinds import kind_of
@@ -40,6 +41,8 @@ class VAEConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError if a value has the wrong type or is out of range."""
+        if not isinstance(self.shape, (list, tuple)):
+            raise ValueError(f"shape must be a list of sizes, not {short_repr(self.shape)}")
         object.__setattr__(self, "shape", tuple(self.shape))  # JSON has no tuples.
         try:
             kind_of(self.kind).check_shape(self.shape)
@@ -72,12 +75,7 @@ class VAEConfig:
 def _condition(stored: object) -> Condition | None:
     if stored is None or isinstance(stored, Condition):
         return stored
-    if not isinstance(stored, dict):
-        raise ValueError(f"condition must be an object, not {short_repr(stored)}")
-    try:
-        return Condition(**stored)
-    except TypeError as error:
-        raise ValueError(f"condition: {str(error).split('() ')[-1]}") from None
+    return build(Condition, stored, "condition")
 
 
 class VAE(nn.Module):

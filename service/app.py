@@ -51,7 +51,7 @@ from service.rest.registration import Router
 from service.rest.routes import admin, health, metrics
 from service.rest.routes.families import ROUTERS
 from service.server.tuning import settle
-from service.settings import Settings, SettingsError
+from service.settings import SHIPPED_WEIGHTS, Settings, SettingsError
 from service.state import State
 from service.store import make_store, memory_store
 from service.store.interface import StoreUnusable
@@ -118,7 +118,7 @@ def create_app(
         if sinks.metrics is not None:
             store = TimedStore(store, sinks.metrics.store_seconds)
         decoders = Decoders(settings.max_pixels, settings.max_decoded_bytes, settings.decode_seconds)
-        pipeline = Pipeline(Catalog(device), decoders)
+        pipeline = Pipeline(Catalog(device, SHIPPED_WEIGHTS), decoders)
         most = min(MOST_REGRETS, limits.max_queue_rows)
         regrets = Admission(most, f"the places of regret ({most} pictures at a time)")
         access = StoreAccess(TrainingStore(store, pipeline.catalog, memory_store()), limits.max_queue_rows)

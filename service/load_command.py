@@ -109,9 +109,23 @@ async def _load(
         except OSError as error:
             failed, file = error, None
     _report(counts, total, options, word, file)
+    if store is not None and settings.store.startswith(POSTGRES) and counts.added:
+        await advise(store, options.collection)
     if failed is not None:
         raise failed
     _check_share(counts, total, options, word, file)
+
+
+async def advise(store: LatentStore, name: str) -> None:
+    """Say how searches of a large collection become fast."""
+    from service.store.postgres.key_plan import LEAST_EXPECTED  # an extra
+
+    if (await store.collection(name)).count >= LEAST_EXPECTED:
+        print(
+            f"searches with filters are fast after `python -m service.store index --collection {name}`, which makes indexes "
+            "for the keys of the metadata",
+            flush=True,
+        )
 
 
 def _parquet(

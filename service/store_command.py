@@ -6,6 +6,7 @@ status is 1 after an error, 2 for a wrong command line, and 130 after Ctrl-C.
 
 import argparse
 import asyncio
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             asyncio.run(load_items(settings, options))
     except KeyboardInterrupt:
+        # Python needs a moment to end, in which another Ctrl-C would kill it: it would not have this exit status.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("interrupted; run the same command again", file=sys.stderr)
         return 130
     except (StoreError, SettingsError) as error:
@@ -83,7 +86,9 @@ def _index(settings: Settings, options: argparse.Namespace) -> None:
     from service.store.postgres.build_indexes import Wanted, build_indexes  # an extra
 
     half = None if options.numbers is None else options.numbers == "float16"
-    wanted = Wanted(half, options.filter_key, options.range_key, options.memory, options.workers, options.drop)
+    wanted = Wanted(
+        half, options.filter_key, options.range_key, options.memory, options.workers, options.drop, options.no_keys
+    )
     build_indexes(settings.store, options.collection, wanted, partial(print, flush=True))
 
 

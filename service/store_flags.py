@@ -11,7 +11,7 @@ from models.program import add_version_flag, program
 from service.latents.distances import MAX_SIGMA_WEIGHT, METRICS
 
 # Of `index`: the flags for making indexes, and their defaults. PostgreSQL allows 1024 processes beside the first one.
-MAKING = ("numbers", "filter_key", "range_key", "memory", "workers")
+MAKING = ("numbers", "filter_key", "range_key", "no_keys", "memory", "workers")
 MEMORY, WORKERS, MOST_WORKERS = "1GB", 2, 1025
 NEW = "OUT must be new, empty or an earlier {0}; it may not be this store, nor another one in use. Links are followed."
 
@@ -160,15 +160,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=[],
         metavar="KEY",
         help="key of the metadata that filters use with single values, such as label; may be repeated. Indexes of values of "
-        "other keys are dropped if this is given",
+        "other keys are dropped if this is given (default: keys with frequent values, which are printed)",
     )
     indexing.add_argument(
         "--range-key",
         action="append",
         default=[],
         metavar="KEY",
-        help="key of the metadata whose numbers filters compare with gt, gte, lt or lte, such as year; may be repeated",
+        help="key of the metadata whose numbers filters compare with gt, gte, lt or lte, such as year; may be repeated "
+        "(default: if no key is given, those with many different numbers)",
     )
+    indexing.add_argument("--no-keys", action="store_true", help="make no indexes for keys, only the one over all items")
     indexing.add_argument("--memory", help=f"maintenance_work_mem while they are made (default: {MEMORY})")
     indexing.add_argument(
         "--workers", type=_workers, help=f"processes that make an index, 1 to {MOST_WORKERS} (default: {WORKERS})"
@@ -195,6 +197,8 @@ def _check_indexing(parser: argparse.ArgumentParser, options: argparse.Namespace
     """End the program if flags contradict each other; set those that have a default."""
     if options.drop and (useless := [f"--{name.replace('_', '-')}" for name in MAKING if getattr(options, name)]):
         parser.error(f"--drop makes no indexes, so it cannot be combined with {', '.join(useless)}; leave one of both out")
+    if options.no_keys and (options.filter_key or options.range_key):
+        parser.error("--no-keys cannot be combined with --filter-key and --range-key; leave one of both out")
     options.memory, options.workers = options.memory or MEMORY, options.workers or WORKERS
 
 

@@ -61,6 +61,8 @@ def read_pythae(path: Path) -> Converted:
         raise ConvertError(
             f"{path / CONFIG}: the reconstruction_loss is {short_repr(loss)}, known are {', '.join(LIKELIHOODS)}"
         )
+    if missing := [name for name in ("input_dim", "latent_dim") if name not in config]:
+        raise ConvertError(f"{path / CONFIG}: lacks {' and '.join(missing)}")
     weights = _weights(path / WEIGHTS)
     try:
         vae = _model(config, weights)

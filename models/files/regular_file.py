@@ -10,6 +10,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+
 # Words for error messages.
 KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -30,30 +32,46 @@ class TooLarge(OSError):
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file, or a link to one, for reading, without ever blocking. Raises NotRegular, OSError."""
-    _check(path, os.stat(path))  # Checked first, because opening a pipe would wake up its waiting writer.
-    # O_NONBLOCK and a second check, because the path may lead to something else by now.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags)
+    descriptor, _ = _opened(path)
     try:
-        _check(path, os.fstat(descriptor))
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def read_regular(path: Path, limit: int | None = None) -> bytes:
+def read_regular(path: Path | str, limit: int | None = None) -> bytes:
     """Return all bytes of a regular file. Raises NotRegular, TooLarge if there are more than `limit`, OSError."""
-    with open_regular(path) as file:
-        if limit is None:
-            return file.read()
-        content = file.read(limit + 1)
-    if len(content) > limit:
+    descriptor, size = _opened(path)
+    first = size + 1 if limit is None else min(size, limit) + 1
+    try:
+        # A small file takes longer to be made a file object than to be read.
+        content = os.read(descriptor, first)
+        if len(content) != size:  # It is changing, or huge, or does not say how large it is, such as those in /proc.
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content += file.read() if limit is None else file.read(limit + 1 - len(content))
+    finally:
+        os.close(descriptor)
+    if limit is not None and len(content) > limit:
         raise TooLarge(errno.EFBIG, f"has more than the {limit} bytes allowed", str(path))
     return content
 
 
-def _check(path: Path, found: os.stat_result) -> None:
+def _opened(path: Path | str) -> tuple[int, int]:
+    """Return a descriptor of a regular file, and the size of the file. Raises NotRegular, OSError."""
+    _check(path, os.stat(path))  # Checked first, because opening a pipe would wake up its waiting writer.
+    # O_NONBLOCK and a second check, because the path may lead to something else by now.
+    descriptor = os.open(path, FLAGS)
+    try:
+        found = os.fstat(descriptor)
+        _check(path, found)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, found.st_size
+
+
+def _check(path: Path | str, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = KINDS.get(stat.S_IFMT(found.st_mode), "not a regular file")
         number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL

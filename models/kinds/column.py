@@ -12,6 +12,7 @@ from functools import cached_property
 from reprlib import repr as short_repr
 from typing import Any, Literal, get_args
 
+from models.build import build
 from models.kinds.composed import composed
 
 Type = Literal["number", "category", "boolean"]
@@ -259,9 +260,8 @@ def column_from(raw: object) -> Column:
     """Return a column that is one already, or an object of config.json."""
     if isinstance(raw, Column):
         return raw
-    if not isinstance(raw, dict):
-        raise ValueError(f"each of the columns must be an object, not {short_repr(raw)}")
-    try:
-        return Column(**raw)
-    except TypeError as error:  # "Column.__init__() got an unexpected keyword argument 'depth'"
-        raise ValueError(f"columns: {str(error).split('() ')[-1]}") from None
+    return build(Column, raw, "each of the columns" if not isinstance(raw, dict) else _named(raw.get("name")))
+
+
+def _named(name: object) -> str:
+    return f"column {short_repr(name)}" if isinstance(name, str) else "a column"

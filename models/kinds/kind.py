@@ -65,7 +65,7 @@ class Kind(ABC):
 
     @abstractmethod
     def preprocessing(self, **stored: Any) -> Preprocessing:
-        """Return the preprocessing that config.json holds. Raises ValueError, TypeError."""
+        """Return the preprocessing that config.json holds. Raises ValueError."""
 
     @abstractmethod
     def default_preprocessing(self, shape: Shape) -> Preprocessing:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.build import build
 from models.kinds.kind import Kind, Shape
 from models.preprocess import Preprocessing
 
@@ -37,7 +38,7 @@ class Picture(Kind):
             raise ValueError(f"pictures have 1 or 3 channels, not {shape[0]}")
 
     def preprocessing(self, **stored: Any) -> Preprocessing:
-        return Preprocessing(**stored)
+        return build(Preprocessing, stored, "preprocessing")
 
     def default_preprocessing(self, shape: Shape) -> Preprocessing:
         channels, height, width = shape

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.build import build
 from models.drawings.polylines import Points, extent, to_polylines, to_stroke3
 from models.drawings.rendering import SIDE, render
 from models.drawings.simplify import SHARE, simplify, to_length
@@ -197,7 +198,7 @@ class Strokes(Kind):
             raise ValueError(f"shape must be (points, 3), with 1 to {MOST_POINTS} points")
 
     def preprocessing(self, **stored: Any) -> Preprocessing:
-        return StrokeFormat(**stored)
+        return build(StrokeFormat, stored, "preprocessing")
 
     def default_preprocessing(self, shape: Shape) -> Preprocessing:
         raise ValueError("a model of drawings is saved with its preprocessing: only the training data know the scale")

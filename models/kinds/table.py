@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.build import build
 from models.kinds.beside import Beside
 from models.kinds.column import COMMA, FARTHEST, BadCell, Column, Value, column_from, hint, listed, text_of
 from models.kinds.composed import composed
@@ -275,7 +276,7 @@ class Table(Kind):
             raise ValueError(f"shape must be one positive integer (K,), the number of columns, up to {MOST_COLUMNS}")
 
     def preprocessing(self, **stored: Any) -> Columns:
-        return Columns(**stored)
+        return build(Columns, stored, "preprocessing")
 
     def default_preprocessing(self, shape: Shape) -> Columns:
         raise ValueError("a table needs its columns: names, types, means and categories")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.build import build
 from models.kinds.composed import composed
 from models.kinds.kind import Kind, Preprocessing, Shape
 
@@ -178,7 +179,7 @@ class Text(Kind):
             raise ValueError(f"shape must be (tokens,), with 1 to {MOST_STEPS} tokens")
 
     def preprocessing(self, **stored: Any) -> Preprocessing:
-        return TextFormat(**stored)
+        return build(TextFormat, stored, "preprocessing")
 
     def default_preprocessing(self, shape: Shape) -> Preprocessing:
         raise ValueError("a model of texts is saved with its preprocessing: only the training data know the characters")

@@ -6,6 +6,7 @@ To add an architecture, add one file in this folder and one line below. Knows no
 from collections.abc import Mapping
 from typing import Any
 
+from models.build import build
 from models.nets.autoencoder_kl import AutoencoderKL
 from models.nets.conv import Conv
 from models.nets.gated import Gated
@@ -46,7 +47,8 @@ def build_net(name: str, shape: Shape, latent_dim: int, options: Mapping[str, An
     if labels and ARCHITECTURES[name].labels is None:
         able = ", ".join(sorted(known for known, net in ARCHITECTURES.items() if net.labels))
         raise ValueError(f"architecture {name!r} takes no condition; those that do: {able}")
+    told = {} if ARCHITECTURES[name].labels is None else {"labels": labels}
     try:
-        return ARCHITECTURES[name](shape, latent_dim, **options, **({"labels": labels} if labels else {}))
-    except (TypeError, ValueError) as error:
+        return build(ARCHITECTURES[name], options, "it", shape, latent_dim, key="option", **told)
+    except ValueError as error:
         raise ValueError(f"architecture {name!r}: {error}") from None

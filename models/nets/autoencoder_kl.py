@@ -18,6 +18,7 @@ from models.spatial_latents import WIDTHS, read_options
 EXTRA = "the packages of the extra 'diffusers' are not installed: pip install 'vae-service[diffusers]'"
 # Far above what anybody trains, as in `models.nets.layers`.
 MAX_LAYERS_PER_BLOCK, MAX_GROUPS = 16, 1024
+FLAGS = ("force_upcast", "use_quant_conv", "use_post_quant_conv", "mid_block_add_attention")
 KNOWN_BLOCKS = ("DownEncoderBlock2D", "UpDecoderBlock2D")
 
 
@@ -35,6 +36,11 @@ class AutoencoderKL(Net):
             raise ValueError(
                 f"pictures of {height} x {width} pixels do not fit: the net halves them {len(_widths(options)) - 1} times, so "
                 f"each side must be a multiple of {self.spatial.factor}"
+            )
+        if self.spatial.is_too_small(height, width):
+            raise ValueError(
+                f"pictures of {height} x {width} pixels are too small: groups of one channel (see norm_num_groups) need a "
+                f"latent of at least {self.spatial.least_places} places"
             )
         self._latent = self.spatial.shape(height, width)  # (C, h, w)
         _, h, w = self._latent
@@ -88,6 +94,11 @@ def _check(options: Mapping[str, Any]) -> None:
     for name, most in (("layers_per_block", MAX_LAYERS_PER_BLOCK), ("norm_num_groups", MAX_GROUPS)):
         if name in options and not is_whole(options[name], most):
             raise ValueError(f"{name} must be an integer from 1 to {most}, not {short_repr(options[name])}")
+    for name in FLAGS:
+        if type(options.get(name, True)) is not bool:
+            raise ValueError(f"{name} must be true or false, not {short_repr(options[name])}")
+    if not isinstance(options.get("act_fn", "silu"), str):
+        raise ValueError(f"act_fn must be the name of a function, such as silu, not {short_repr(options['act_fn'])}")
     for name, block in zip(("down_block_types", "up_block_types"), KNOWN_BLOCKS, strict=True):
         found = options.get(name, (block,))
         if not isinstance(found, (list, tuple)) or set(map(str, found)) != {block} or len(found) != len(widths):

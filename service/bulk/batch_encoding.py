@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,22 +56,25 @@ async def encode_batch(pipeline: Pipeline, batch: PictureBatch, inference: Infer
         nothing = np.empty((0, 3, own.model.latent_dim), np.float32)
         rows = await encode_pixels(pipeline, pixels, own) if len(pixels) else nothing
     mu, sigma = (np.ascontiguousarray(rows[:, i]) for i in (0, 1))
-    keys = frozenset().union(*(usable_keys(one.metadata) for one in found_metadata))
+    distinct = {id(one): one for one in found_metadata}  # Most items share an object with others.
+    keys = frozenset().union(*(usable_keys(one.metadata) for one in distinct.values()))
     items = Items(ids, mu, sigma, np.ones(len(rows), np.bool_), [one.text for one in found_metadata], keys)
     noticed = Noticed(refused + unreadable)
     if own.model.is_pictures and len(pixels):
         noticed.least, noticed.most = int(pixels.min()), int(pixels.max())
     for warning in own.warnings.found:
         noticed.warn(warning.code, ids[warning.item], warning.detail)
-    for id, one in zip(ids, found_metadata, strict=True):
+    for item, one in zip(ids, found_metadata, strict=True):
         if one.missing:
-            noticed.warn(NOT_FINITE, id, one.missing)
+            noticed.warn(NOT_FINITE, item, one.missing)
     return Encoded(items, count, noticed)
 
 
 def _storable(batch: PictureBatch) -> tuple[PictureBatch, list[Usable], list[Unreadable]]:
     """Return the items whose metadata can be stored, with the metadata; and those of which it cannot."""
-    found = [usable(own) for own in batch.metadata]
+    distinct = {id(own): own for own in batch.metadata}
+    known = {key: usable(own) for key, own in distinct.items()}
+    found = [known[id(own)] for own in batch.metadata]
     if not any(one.reason for one in found):
         return batch, found, []
     refused = [Unreadable(batch.ids[i], _place(batch, i), one.reason) for i, one in enumerate(found) if one.reason]
@@ -80,7 +82,7 @@ def _storable(batch: PictureBatch) -> tuple[PictureBatch, list[Usable], list[Unr
     return batch.only(kept), [found[i] for i in kept], refused
 
 
-def _contents(pictures: list[Path] | ParquetRows) -> Sequence[bytes | str]:
+def _contents(pictures: list[str] | ParquetRows) -> Sequence[bytes | str]:
     return pictures.contents() if isinstance(pictures, ParquetRows) else [_content(path) for path in pictures]
 
 
@@ -91,7 +93,7 @@ def _place(batch: PictureBatch, i: int) -> str:
     return batch.pictures.place(i) if isinstance(batch.pictures, ParquetRows) else shown(batch.pictures[i])
 
 
-def _content(path: Path) -> bytes | str:
+def _content(path: str) -> bytes | str:
     """Return the bytes of a file, or the reason why it cannot be read."""
     try:
         return read_regular(path) or "the file is empty"

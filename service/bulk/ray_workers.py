@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import ray
 import ray.data
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from models.readers.left_out import plural
 from models.readers.path_names import shown
@@ -69,15 +69,15 @@ async def on_ray(
     tasks = [task async for task in _tasks(batches)]
     if not tasks:
         return
-    results = iter(await asyncio.to_thread(_started, work, count, paths, tasks))
     try:
+        results = iter(await asyncio.to_thread(_started, work, count, paths, tasks))
         while (row := await asyncio.to_thread(next, results, None)) is not None:
             for encoded in _unpacked(row["encoded"]):
                 if isinstance(encoded, LoadError):
                     raise encoded
                 yield encoded
     except RayError as error:
-        raise Interrupted(f"Ray cannot go on: {error}") from error
+        raise Interrupted(f"Ray cannot go on: {_reason(error)}") from error
 
 
 def connect() -> str:
@@ -125,6 +125,12 @@ async def _tasks(batches: AsyncIterator[PictureBatch]) -> AsyncIterator[bytes]:
             waiting = []
     if waiting:
         yield _packed(waiting)
+
+
+def _reason(error: RayError) -> str:
+    """Return the line of an error of Ray that says what happened: the last one of an error in a task, else the first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1 if isinstance(error, RayTaskError) else 0].rstrip(".")
 
 
 def _packed(value: list[Any]) -> bytes:

@@ -44,7 +44,7 @@ async def encode(service: Service, call: Call) -> Answer:
         sent = RawTensor(call.body, query.shape("the pictures"), dtype)
         rows = await pipeline.offload(len(call.body), partial(_pictures, sent, inference.model.shape[2]))
     else:
-        rows = await picture_pixels(pipeline, inference, call.body, latents.factor)
+        rows = await picture_pixels(pipeline, inference, call.body, latents)
     notes = list(inference.warnings.found)  # `encode` replaces them
     posteriors = await shaped.encode(pipeline, inference, RawItems(rows=rows))
     inference.warnings.found += notes

@@ -1,4 +1,4 @@
-"""A picture file -> the pixels that the encoder takes, as `VaeImageProcessor` of diffusers prepares them."""
+"""A picture file -> the pixels that the encoder takes, as `convert("RGB")` and `VaeImageProcessor` of diffusers make them."""
 
 from functools import partial
 
@@ -6,17 +6,20 @@ import numpy as np
 from PIL import Image
 
 from models.preprocess import Pixels
+from models.spatial_latents import SpatialLatents
 from service.formats.errors import Unusable
 from service.formats.raw_items import RawItems
 from service.inference.inference import Inference
-from service.inference.kinds.autoencoder_kl import MAX_PIXELS
 from service.inference.kinds.own_sizes import decode_own_sizes
+from service.inference.kinds.size_limits import SizeLimits
 from service.inference.pipeline import Pipeline
 
 
-async def picture_pixels(pipeline: Pipeline, inference: Inference, file: bytes, factor: int) -> Pixels:
-    """Return a picture, uint8 (1, C, H, W), scaled down if a side is no multiple of `factor`. Raises BadInput."""
-    pixels = await decode_own_sizes(pipeline, RawItems([file], alone=True), inference, 1, (MAX_PIXELS, MAX_PIXELS))
+async def picture_pixels(pipeline: Pipeline, inference: Inference, file: bytes, latents: SpatialLatents) -> Pixels:
+    """Return a picture, uint8 (1, C, H, W), scaled down if a side is no multiple of the factor. Raises BadInput."""
+    factor, most = latents.factor, SizeLimits(latents).picture
+    inference.background = "drop"  # as `convert("RGB")`, with which the handlers of diffusers begin
+    pixels = await decode_own_sizes(pipeline, RawItems([file], alone=True), inference, 1, (most, most))
     height, width = pixels.shape[2:]
     size = height - height % factor, width - width % factor
     if not min(size):

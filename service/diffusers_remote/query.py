@@ -20,6 +20,7 @@ Word = TypeVar("Word", bound=str)
 MOST = 32
 # Digits of a whole number. No tensor that fits into memory has a larger dimension.
 WHOLE = re.compile(r"\d{1,12}", re.ASCII)
+LARGEST_SIDE = 10**12 - 1
 FLAGS = {"true": True, "false": False}
 
 
@@ -59,7 +60,9 @@ class ClientQuery:
             raise UnusableQuery(f"shape is missing: send one for each dimension of {tensor}, such as shape=1&shape=4&shape=64")
         for dim in dims:
             if not WHOLE.fullmatch(dim) or not int(dim):
-                raise UnusableQuery(f"each shape must be a whole number from 1, one for each dimension, not {short(dim)}")
+                raise UnusableQuery(
+                    f"each shape must be a whole number from 1 to {LARGEST_SIDE}, one for each dimension, not {short(dim)}"
+                )
         return tuple(map(int, dims))
 
     def whole(self, name: str, least: int = 1, most: int = 10**12) -> int | None:

@@ -7,6 +7,7 @@ devices or HTTP, and uses only the standard library.
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections import deque
@@ -45,7 +46,8 @@ class Batcher:
         self._loop: asyncio.AbstractEventLoop | None = None  # the event loop that runs short batches
         self._on_loop = short_seconds > 0  # whether the event loop or the worker takes the next turn
         self._scheduled = False  # whether the event loop is about to take a turn
-        self._begun: dict[int, float] = {}  # start time of the turn that each worker is running
+        self._begun: dict[int, float] = {}  # when the turn that each worker is running began, or last gave a sign of life
+        self._beaten = -math.inf  # when any turn last gave a sign of life
         self._told: float | None = None  # when rows arrived or left and nobody has looked at the queues since
 
     @property
@@ -55,10 +57,16 @@ class Batcher:
 
     @property
     def seconds_without_beat(self) -> float:
-        """Seconds that the oldest running turn has taken so far, or that new work has gone unnoticed; 0 when idle."""
+        """Seconds without a sign of life of a running turn, or that new work has gone unnoticed; 0 when idle."""
         now = time.monotonic()
-        since = list(self._begun.values()) + [told for told in [self._told] if told is not None]
+        since = list(self._begun.values()) + [max(told, self._beaten) for told in [self._told] if told is not None]
         return max((now - beat for beat in since), default=0.0)
+
+    def beat(self) -> None:
+        """Give a sign of life of the turn that runs on this thread: it takes long, but it is not stuck."""
+        self._beaten, own = time.monotonic(), threading.get_ident()
+        if own in self._begun:
+            self._begun[own] = self._beaten
 
     def start(self) -> None:
         """Start the workers."""

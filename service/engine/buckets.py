@@ -24,6 +24,8 @@ CHECKED_WINDOWS = 4
 # And on so many rows; on fewer if the answer to a row has more than FEW_NUMBERS. Small batches may use other kernels, which
 # round otherwise, and where the answers are few numbers this may show in one row of ten only.
 CHECKED_ROWS, FEW_NUMBERS = 64, 128
+# The first run of a program warms it up, so it is timed again, unless the first run took longer.
+LONG_SECONDS = 1.0
 # If the examples are fewer than these rows, so many times as many are made of them at most.
 MOST_CROSSINGS = 8
 
@@ -103,8 +105,9 @@ class BucketedProgram:
         """
         times: list[float] = []
         answers = self._run(self._examples, times)
-        # A lone row has no other place; running it again only tells how long that takes.
-        for shift in (1, self.reference // 2, self.reference - 1) if self.reference > 1 else (0,):
+        # A lone row has no other place; running it again only tells how long that takes, which a long run tells at once.
+        lone = (0,) if times[0] < LONG_SECONDS else ()
+        for shift in (1, self.reference // 2, self.reference - 1) if self.reference > 1 else lone:
             yield
             shifted = self._run(np.roll(self._examples, shift, axis=0), times)
             if not np.array_equal(np.roll(shifted, -shift, axis=0), answers, equal_nan=True):

@@ -19,7 +19,7 @@ from torch import Tensor
 from models.onnx_graph import is_installed
 from service.engine.batcher import Batcher
 from service.engine.buckets import CHECKED_ROWS, BucketedProgram, NotInvariant, Reference, Steps, smaller_buckets
-from service.engine.errors import DeviceUnusable
+from service.engine.errors import DeviceUnusable, NotFinite
 from service.engine.lane import Lane, LaneConfig
 from service.engine.programs.cuda_program import CudaProgram, Streams
 from service.engine.programs.onnx_program import OnnxProgram, OnnxUnusable, installed_version, start_sessions
@@ -101,8 +101,15 @@ class Device:
 
     @property
     def seconds_without_beat(self) -> float:
-        """Seconds that the oldest running batch has taken so far; about 0 for a device that is idle or works normally."""
+        """Seconds without a sign of life of a running batch; about 0 for a device that is idle or works normally.
+
+        A batch gives one at its start, and then where its function calls `beat`.
+        """
         return self._batcher.seconds_without_beat
+
+    def beat(self) -> None:
+        """Say from within a batch that it makes progress. A function that takes long calls this after each of its parts."""
+        self._batcher.beat()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -140,17 +147,19 @@ class Device:
         name: str = "rows",
         only_torch: bool = False,
         limits: QueueLimits | None = None,
+        finite: bool = False,
     ) -> list[Lane]:
         """Make warmed-up lanes for one function: one lane for each array of examples (max_batch, *row_shape).
 
         The arrays differ in the type of their rows; the last one is float32. If a row's answer depends on its place in
         batches of max_batch, the lane gets smaller batches, since equal answers matter more than speed. `name` is for the
         log. `only_torch`: the function computes gradients or is recurrent, which is for torch. `limits`: of queues with larger
-        rows than others, instead of the device's. Raise DeviceUnusable.
+        rows than others, instead of the device's. `finite`: answers to the examples must be finite. Raise DeviceUnusable,
+        NotFinite.
         """
         function = self._with_precision(function)
         make_program = await self.aside(partial(self._compile, function, examples[-1], only_torch))
-        floats = await self._checked(make_program, examples[-1])
+        floats = await self._checked(make_program, examples[-1], finite=name if finite else None)
         programs = [await self._checked(make_program, rows, floats) for rows in examples[:-1]]
         made = zip(examples, [*programs, floats], strict=True)
         return [self._lane(f"{name}, {rows.dtype}", one, limits or self.limits) for rows, one in made]
@@ -173,15 +182,24 @@ class Device:
                 return found
 
     async def _checked(
-        self, make_program: Callable[[Rows], Program], examples: Rows, floats: BucketedProgram | None = None
+        self,
+        make_program: Callable[[Rows], Program],
+        examples: Rows,
+        floats: BucketedProgram | None = None,
+        finite: str | None = None,
     ) -> BucketedProgram:
-        """Make a program with its buckets. `floats`: the program of the same function for float32 rows, already checked."""
+        """Make a program with its buckets. `floats`: the program of the same function for float32 rows, already checked.
+
+        `finite`: the name of the function if its answers to the examples must be finite.
+        """
         if floats is not None:
             rows = examples[: floats.reference]
             same = make_program(rows)
             if isinstance(same, OnnxProgram):  # the same sessions compute both types of rows, and see only floats
                 return BucketedProgram(same, rows, floats.bucket_seconds)
         program, reference = await self._with_reference(make_program, examples)
+        if finite is not None and (bad := reference.answers.size - int(np.isfinite(reference.answers).sum())):
+            raise NotFinite(f"{finite} answers to ordinary rows", bad, reference.answers.size)
         for bucket in smaller_buckets(program.reference):
             await self._in_turns(program.try_bucket(bucket, reference, self._checked_rows))
         return program

@@ -8,6 +8,7 @@ BatcherError
   └── DeviceLost          the device has failed for good; only a restart helps
 DeviceUnusable            the device does not exist or does not work
 DeviceStuck               a batch does not finish
+NotFinite                 a function answers NaN or infinite numbers to ordinary rows
 """
 
 import math
@@ -58,3 +59,13 @@ class DeviceStuck(Exception):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"a batch has been running for {seconds:.0f} s, or the next one has not been started for so long")
+
+
+class NotFinite(RuntimeError):
+    """A function answers NaN or infinite numbers to ordinary rows, so nobody could use its answers."""
+
+    def __init__(self, what: str, bad: int, numbers: int) -> None:
+        super().__init__(
+            f"{bad} of the {numbers} numbers that {what} are NaN or infinite; its weights are damaged, or too large for the "
+            "precision of the service, so train or download it again"
+        )

@@ -12,10 +12,13 @@ from isal.igzip_lib import IsalError
 from service.http.body_memory import COUNTED_FROM, BodyShare
 from service.http.problems import HttpError, Malformed
 from service.http.receive import BodyTooLarge
+from service.observe.printable import short
 
 # Content codings that can be expanded -> how they are called, and the window bits that zlib wants for them.
 CODINGS: Mapping[str, tuple[str, int]] = {"gzip": ("gzip", 31), "x-gzip": ("gzip", 31), "deflate": ("zlib", 15)}
 GZIP_MAGIC = b"\x1f\x8b"
+# The first byte of zlib data whose window has the usual 32 KiB. The first two are a multiple of 31 (RFC 1950, section 2.2).
+ZLIB_FIRST, ZLIB_CHECK = b"x", 31
 # Other requests get a turn after so many bytes, which take about a millisecond.
 EXPANDED_A_TURN = 1 << 20
 # What follows a member is copied at its end, so that a body is read in small pieces.
@@ -34,6 +37,33 @@ class Corrupt(HttpError):
     """The body is not what its content coding says."""
 
     status, code = 400, "undecodable"
+
+
+def stated_coding(header: str, taken: bool) -> str:
+    """Return the content coding that a header Content-Encoding states, empty if there is none. Raises Encoded.
+
+    `taken`: whether bodies of this endpoint may have one.
+    """
+    stated = [coding for coding in (word.strip().lower() for word in header.split(",")) if coding not in ("", "identity")]
+    if not stated:
+        return ""
+    if not taken:
+        raise Encoded(f"the Content-Encoding {short(header)} is not supported; send the body as it is, without this header")
+    if len(stated) > 1:
+        raise Encoded(
+            f"the Content-Encoding {short(header)} says that the body was encoded {len(stated)} times, one coding after the "
+            "other, and only one coding is undone here; encode the body once, with gzip or deflate, or send it as it is"
+        )
+    if stated[0] not in CODINGS:
+        raise Encoded(f"the Content-Encoding {short(header)} is not supported; use gzip, deflate or none")
+    return stated[0]
+
+
+def compression_of(body: bytes) -> str:
+    """Return the name of the format that a body is compressed with, by its first bytes; empty if it does not look so."""
+    if body.startswith(GZIP_MAGIC):
+        return "gzip"
+    return "zlib" if body[:1] == ZLIB_FIRST and len(body) > 1 and int.from_bytes(body[:2]) % ZLIB_CHECK == 0 else ""
 
 
 async def expanded(body: bytes, coding: str, max_bytes: int, share: BodyShare) -> bytes:

@@ -14,12 +14,12 @@ from service.http.access.guard import Access
 from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import COUNTED_FROM, BodyMemory, BodyShare
 from service.http.call import OUTCOME, Answer, Call, stated_deadline
-from service.http.content_coding import CODINGS, Encoded, expanded
+from service.http.content_coding import expanded, stated_coding
+from service.http.header_values import by_name
 from service.http.observer import count_refusal, record_of
 from service.http.problems import HttpError, Malformed, Problem
 from service.http.receive import ClientGone, ClientWatch, DisconnectTimer, read_body
 from service.http.request_id import request_id_of
-from service.observe.printable import short
 from service.observe.request_record import RecordSinks
 
 Operation = Callable[[Any, Call], Awaitable[Answer]]
@@ -126,10 +126,10 @@ class Endpoint:
     async def _answer(self, state: Serving, scope: Scope, receive: Receive, watch: ClientWatch, share: BodyShare) -> Answer:
         if state.service is None:
             raise Starting
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = by_name(scope["headers"])
         if "transfer-encoding" in headers and codings(scope["headers"]) != [CHUNKED]:
             raise Malformed("chunked is the only transfer encoding that is supported")
-        coding = self._coding(headers["content-encoding"]) if "content-encoding" in headers else ""
+        coding = stated_coding(headers["content-encoding"], self._takes_compressed) if "content-encoding" in headers else ""
         body = await read_body(headers.get("content-length", ""), receive, state.max_body_bytes, share)
         if coding:
             body = await expanded(body, coding, state.max_body_bytes, share)
@@ -152,19 +152,6 @@ class Endpoint:
             watch.stop_listening()  # A refusal costs little, even if the client has gone.
             await state.refusal_pace.turn()
             raise
-
-    def _coding(self, stated: str) -> str:
-        """Return the content coding of a body, empty if there is none. Raises Encoded for one that is not undone here."""
-        coding = stated.strip().lower()
-        if coding in ("", "identity"):
-            return ""
-        if not self._takes_compressed:
-            raise Encoded(
-                f"the Content-Encoding {short(stated)} is not supported; send the body as it is, without this header"
-            )
-        if coding not in CODINGS:
-            raise Encoded(f"the Content-Encoding {short(stated)} is not supported; use gzip, deflate or none")
-        return coding
 
 
 def codings(headers: Headers) -> list[bytes]:

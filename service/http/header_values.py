@@ -1,4 +1,4 @@
-"""Values of request headers that several doors read: weighted lists (RFC 9110, section 12.4.2) and entity tags (8.8.3).
+"""Request headers that several doors read: by name, as weighted lists (RFC 9110, section 12.4.2), as entity tags (8.8.3).
 
 Knows nothing of what is answered.
 """
@@ -7,9 +7,23 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from service.asgi import Headers
+
 TAG = re.compile(r'"([^"]*)"')
 # Hexadecimal digits of an entity tag: 128 bits, so that no two contents share one.
 TAG_LENGTH = 32
+
+
+def by_name(raw: Headers) -> dict[str, str]:
+    """Return the headers of a request by name. Values of one that is sent several times are joined (RFC 9110, section 5.3).
+
+    A header that has to be one number, or one word, is thereby refused where it is read: "5, 7" is neither.
+    """
+    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    if len(found) < len(raw):
+        for name in found:
+            found[name] = ", ".join(value.decode("latin-1") for own, value in raw if own == name.encode("latin-1"))
+    return found
 
 
 def qualities(header: str) -> dict[str, float]:

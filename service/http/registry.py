@@ -70,7 +70,14 @@ class Registry:
                 self.endpoints |= {(method, one.path): one.endpoint for method in one.methods}
 
     def find(self, path: str) -> Registration | None:
-        """Return the registration of a path, or None if it is not registered."""
+        """Return the registration of a path, or None if it is not registered.
+
+        A superfluous slash at its end makes no difference: such a request is redirected, by whoever has access to the path.
+        """
+        found = self._registered(path)
+        return self._registered(path.removesuffix("/")) if found is None and path.endswith("/") else found
+
+    def _registered(self, path: str) -> Registration | None:
         found = self._exact.get(path)
         if found is None:
             for pattern, one in self._patterns.get(_first_word(path), ()):

@@ -17,6 +17,7 @@ from models import kl_range
 from models.calibration import Calibration, StaleCalibration, read_calibration
 from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
 from models.diffusers_layout import ExtraMissing as MissingPackages
+from models.diffusers_layout import pipelines_in
 from models.golden import Golden, StaleGolden, read_golden
 from models.metrics_file import METRICS, read_metrics
 from models.model_name import RULE, is_name
@@ -103,8 +104,9 @@ class Catalog:
     A request that has taken a model keeps it to the end, even if the model is replaced or removed meanwhile.
     """
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
+    def __init__(self, device: Device, shipped: Path | None = None) -> None:
+        """Begin without models. `shipped`: the directory of the models that ship with the service."""
+        self.device, self.shipped = device, shipped
         self.directory = Path()
         self.models: dict[str, ServedModel] = {}
         self.metrics: dict[str, dict[str, Any]] = {}  # the numbers of each model's card, from its metrics.json
@@ -130,7 +132,8 @@ class Catalog:
             except ExtraMissing as error:
                 if names or (default_is_required and name == default):
                     raise
-                log.warning("%s. The service starts without it", error)
+                level = logging.INFO if directory == self.shipped else logging.WARNING  # nobody asked for models that ship
+                log.log(level, "%s. The service starts without it", error)
                 reason = reason or error
             except CatalogError as error:
                 if names or (default_is_required and name == default):
@@ -138,6 +141,8 @@ class Catalog:
                 log.error("%s; it is left out, because VAE_MODELS does not name it", error)
                 self.failed.add(_printable(name))
                 reason = reason or error
+        for pipeline in await asyncio.to_thread(pipelines_in, directory):
+            log.warning("%s", pipeline)
         if not self.models:
             raise CatalogError(f"none of the checkpoints in {directory} can be loaded; the first: {reason}") from reason
         if default_is_required and default not in self.models:
@@ -233,7 +238,8 @@ def find(directory: Path) -> tuple[str, ...]:
         raise CatalogError(f"the models' directory {directory} does not exist")
     if (directory / CONFIG).exists():
         raise CatalogError(f"{directory} is a checkpoint; give the directory above it, {directory.absolute().parent}")
-    raise CatalogError(f"{directory} has no checkpoint directories (each must have a {CONFIG})")
+    others = "".join(f"; {one}" for one in pipelines_in(directory)[:1])
+    raise CatalogError(f"{directory} has no checkpoint directories (each must have a {CONFIG}){others}")
 
 
 def name_of(directory: Path, digest: str, first: str) -> str | None:

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from models.ink import Invert
 from models.preprocess import Preprocessing
-from models.transparency import Background
+from models.transparency import AnyBackground
 from service.inference.picture_warnings import Warnings
 from service.inference.served_model import ServedModel
 from service.inference.stepping import GREEDY, Stepping
@@ -25,7 +25,7 @@ class Inference:
     model: ServedModel
     deadline: float | None = None
     timings: Timings = field(default_factory=Timings)
-    background: Background | None = None
+    background: AnyBackground | None = None
     invert: Invert | None = None
     warnings: Warnings = field(default_factory=Warnings)
     stepping: Stepping = GREEDY
@@ -48,5 +48,5 @@ class Inference:
 
 
 @lru_cache(maxsize=1000)
-def _overridden(spec: Preprocessing, background: Background | None, invert: Invert | None) -> Preprocessing:
+def _overridden(spec: Preprocessing, background: AnyBackground | None, invert: Invert | None) -> Preprocessing:
     return replace(spec, background=background or spec.background, invert=invert or spec.invert)

@@ -72,6 +72,13 @@ def is_flat(pixels: NDArray[Any]) -> bool:
     return data == value * (len(data) // len(value))
 
 
+def perhaps_flat(block: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which pictures (N, C, H, W) have a single value in a line in their middle: `is_flat` is true for no others."""
+    line = block[:, 0, block.shape[2] // 2]
+    found: NDArray[np.bool_] = (line == line[:, :1]).all(1)
+    return found
+
+
 class KlCheck:
     """Finds posteriors whose KL is far outside of that of the model's test pictures, or above it if they look inverted."""
 

@@ -30,25 +30,21 @@ INVERTS: Sequence[Invert] = ("no", "yes", "auto")
 
 
 async def infer(statistics: Statistics, service: Service, call: Call) -> Answer:
-    """Answer an inference request, and count it."""
+    """Answer an inference request, and count it if that succeeds; see `Counted` for those that fail."""
     name, model, operation = names.find(service.pipeline.catalog, call.path)
-    counts = statistics.of(model, operation)
-    try:
-        request = await _read(service, call, model, operation)
-        wanted = _wanted(request, model, operation)
-        inference = _inference(call, model, operation, request)
-        read = time.monotonic()
-        result = await operation.run(service, inference, request, wanted)
-        ran = time.monotonic()
-        answer = await _write(service, call, name, request, wanted, result, inference)
-    except BaseException:
-        counts.failed(time.monotonic() - call.started)
-        raise
+    request = await _read(service, call, model, operation)
+    wanted = _wanted(request, model, operation)
+    inference = _inference(call, model, operation, request)
+    read = time.monotonic()
+    result = await operation.run(service, inference, request, wanted)
+    ran = time.monotonic()
+    answer = await _write(service, call, name, request, wanted, result, inference)
     ended = time.monotonic()
     queue, compute = call.timings.queue, call.timings.compute
     # What a request did beside waiting and computing was preparing its items for the engine.
     prepared = max(0.0, ran - call.started - queue - compute)
     rows = next(iter(request.inputs.values())).shape[0]
+    counts = statistics.of(model, operation)
     counts.succeeded(rows, max(prepared, read - call.started), queue, compute, ended - ran, ended - call.started)
     return answer
 

@@ -93,3 +93,9 @@ class Parameters:
 
     def _wrong(self, name: str, wanted: str) -> BadRequest:
         return BadRequest(f"{self._of}: {name} must be {wanted}, not {short(self._values[name])}")
+
+
+def check_keys(values: Mapping[str, Any], known: Collection[str], of: str) -> None:
+    """Raise BadRequest for keys of an object that would be ignored."""
+    for key in values.keys() - known:
+        raise BadRequest(f"{of} has the unknown key {short(key)}; the keys are {', '.join(sorted(known))}")

@@ -12,6 +12,7 @@ from service.http.endpoint import Describe, Endpoint
 from service.http.registry import ANY_KEY, OPEN, Registration
 from service.open_inference import metadata, names
 from service.open_inference.answers import json_answer
+from service.open_inference.counted import Counted
 from service.open_inference.errors import as_protocol
 from service.open_inference.health import Probe, check_live, check_serving
 from service.open_inference.inference import infer
@@ -61,7 +62,7 @@ def registrations(describe: Describe, version: str, admin: bool) -> list[Registr
         every = names.all_names(service.pipeline.catalog)
         return json_answer({"model_stats": [statistics.json(*one) for one in every]})
 
-    tensors = endpoint(partial(infer, statistics), takes_compressed=True)
+    tensors = Counted(endpoint(partial(infer, statistics), takes_compressed=True), statistics)
     found = [
         *(
             Registration(f"{path}/infer", ("POST",), "infer", "v2_infer", tensors, without_router=True)

@@ -7,11 +7,12 @@ from typing import Any
 from service.formats.json_values import json_object
 from service.http.call import Answer, Call
 from service.inference.catalog import Catalog, CatalogError, SeveralWorkers, find
+from service.observe.printable import short
 from service.open_inference import names
 from service.open_inference.answers import VERSION, json_answer
 from service.open_inference.errors import AdminOff, BadRequest
 from service.open_inference.operations import OPERATIONS
-from service.open_inference.parameters import Parameters
+from service.open_inference.parameters import Parameters, check_keys
 from service.operations.collection_model import warn_of_missing_models
 from service.operations.service import Service
 
@@ -23,9 +24,10 @@ NOT_LOADED = "it is not loaded"
 async def index(service: Service, call: Call) -> Answer:
     """List the models that are loaded, and with ready=false those that could be."""
     values = json_object(call.body) if call.body else {}
+    check_keys(values, ("ready",), "the request")
     ready = values.get("ready", False)
     if not isinstance(ready, bool):
-        raise BadRequest("ready must be true or false")
+        raise BadRequest(f"ready must be true or false, not {short(ready)}")
     catalog = service.pipeline.catalog
     found: list[dict[str, str]] = [_entry(name, READY) for name, _, _ in names.all_names(catalog)]
     if not ready:
@@ -81,6 +83,7 @@ class Repository:
 def _parameters(call: Call, known: tuple[str, ...]) -> Parameters:
     """Return the parameters in the body. Raises BadRequest for others, such as `config` and files: models have their own."""
     values: Mapping[str, Any] = json_object(call.body) if call.body else {}
+    check_keys(values, ("parameters",), "the request")
     given = values.get("parameters") or {}
     if isinstance(given, dict) and any(name == "config" or name.startswith("file:") for name in given):
         raise BadRequest("models are loaded from the models' directory; config and files cannot be sent")

@@ -10,12 +10,12 @@ from typing import Any
 from service.formats.errors import Undecodable
 from service.formats.json_size import check_size
 from service.formats.json_values import json_object
+from service.http.content_coding import compression_of
 from service.json_types import json_type
 from service.observe.printable import short
-from service.open_inference.classification import MOST_CLASSES
 from service.open_inference.datatypes import BYTES
 from service.open_inference.errors import BadRequest
-from service.open_inference.parameters import OF_REQUESTS, Parameters
+from service.open_inference.parameters import OF_REQUESTS, Parameters, check_keys
 from service.open_inference.tensors import LENGTH_BYTES, Tensor, checked_shape, from_binary, from_json
 
 # The length of the JSON at the beginning of the body; binary data follow.
@@ -25,6 +25,7 @@ KEYS = frozenset(("id", "parameters", "inputs", "outputs"))
 INPUT_KEYS, OUTPUT_KEYS = frozenset(("name", "shape", "datatype", "data", "parameters")), frozenset(("name", "parameters"))
 OF_INPUTS, OF_OUTPUTS = frozenset(("binary_data_size",)), frozenset(("binary_data", "classification"))
 MOST_INPUTS = 16
+ALL_CLASSES = (1 << 32) - 1  # the protocol's largest number; an answer has as many as there are
 DAY = 86_400_000_000  # microseconds
 INSTEAD = "send them as binary data (binary_data_size)"
 
@@ -60,15 +61,24 @@ class RawInput:
 
 def stated_length(header: str | None, body: bytes) -> int:
     """Return the length of the JSON in a body, all of it without the header. Raises BadRequest."""
-    if header is None:
-        return len(body)
-    stated = header.strip()
+    stated = str(len(body)) if header is None else header.strip()
+    if header is None or stated.strip("0"):  # With 0, the body is data of any kind.
+        _check_not_compressed(body)
     if not (stated.isascii() and stated.isdigit() and len(stated) < 19) or int(stated) > len(body):
         raise BadRequest(
-            f"Inference-Header-Content-Length must be the length of the JSON at the beginning of the body, which has "
-            f"{len(body)} bytes, not {short(stated)}"
+            "Inference-Header-Content-Length must be one number, the length of the JSON at the beginning of the body, which "
+            f"has {len(body)} bytes, not {short(stated)}"
         )
     return int(stated)
+
+
+def _check_not_compressed(body: bytes) -> None:
+    """Raise BadRequest if a body whose content coding is undone, or that has none, is compressed."""
+    if compression := compression_of(body):
+        raise BadRequest(
+            f"the body begins with {compression} data, where JSON was expected: either it was compressed twice, or the header "
+            "Content-Encoding is missing; compress the whole body once, and send Content-Encoding: gzip or deflate"
+        )
 
 
 def read_request(
@@ -91,7 +101,7 @@ def read_request(
         if length == len(body) and b"\0" in body:
             hint = "; with binary data, Inference-Header-Content-Length must say where the JSON ends"
         raise Undecodable(f"{error}{hint}") from None
-    _check_keys(values, KEYS, "the request")
+    check_keys(values, KEYS, "the request")
     parameters = Parameters(values.get("parameters") or {}, "the request", {*OF_REQUESTS, *known_parameters})
     timeout = _check_extensions(parameters)
     inputs, rest = _inputs(values.get("inputs"), memoryview(body)[length:], max_items)
@@ -127,7 +137,7 @@ def _inputs(given: object, binary: memoryview, max_items: int) -> tuple[dict[str
         name = _name(one, "an input")
         if name in found:
             raise BadRequest(f"input {name!r} is given twice")
-        _check_keys(one, INPUT_KEYS, f"input {name!r}")
+        check_keys(one, INPUT_KEYS, f"input {name!r}")
         parameters = Parameters(one.get("parameters") or {}, f"input {name!r}", OF_INPUTS)
         datatype, size = one.get("datatype"), parameters.size("binary_data_size")
         shape = checked_shape(name, datatype, one.get("shape"), max_items)
@@ -154,17 +164,11 @@ def _outputs(given: object, binary: bool) -> dict[str, OutputForm]:
         name = _name(one, "an output")
         if name in found:
             raise BadRequest(f"output {name!r} is asked for twice")
-        _check_keys(one, OUTPUT_KEYS, f"output {name!r}")
+        check_keys(one, OUTPUT_KEYS, f"output {name!r}")
         parameters = Parameters(one.get("parameters") or {}, f"output {name!r}", OF_OUTPUTS)
-        classes = parameters.whole("classification", 0, 0, MOST_CLASSES)
+        classes = parameters.whole("classification", 0, 0, ALL_CLASSES)
         found[name] = OutputForm(parameters.flag("binary_data", binary), classes)
     return found
-
-
-def _check_keys(one: dict[str, Any], known: frozenset[str], of: str) -> None:
-    """Raise BadRequest for keys that would be ignored."""
-    for key in one.keys() - known:
-        raise BadRequest(f"{of} has the unknown key {short(key)}; the keys are {', '.join(sorted(known))}")
 
 
 def _objects(given: object, key: str, send: str) -> Sequence[dict[str, Any]]:

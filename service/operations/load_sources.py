@@ -45,17 +45,18 @@ class Interrupted(LoadError):
 class PictureBatch:
     """Pictures to be added, each with an id and metadata: files, rows of a Parquet file that have files, or pixels.
 
-    Pixels are rows (N, C, H, W) as the model takes them.
+    Files are paths as texts: a process that receives a Path needs as long for it as for reading a small file. Pixels are rows
+    (N, C, H, W) as the model takes them.
     """
 
     ids: list[str]
     metadata: list[dict[str, Any]]
-    pictures: list[Path] | ParquetRows | NDArray[np.uint8]
+    pictures: list[str] | ParquetRows | NDArray[np.uint8]
 
     def only(self, indices: Sequence[int]) -> "PictureBatch":
         """Return the pictures with these indices."""
         own = self.pictures
-        pictures: list[Path] | ParquetRows | NDArray[np.uint8]
+        pictures: list[str] | ParquetRows | NDArray[np.uint8]
         if isinstance(own, ParquetRows):
             pictures = own.only(indices)
         else:
@@ -180,10 +181,10 @@ def check_ids(sources: Sequence[Source], prefix: bool = False, of: str = "pictur
 def _folder(root: Path, spec: Preprocessing) -> Source:
     there = scan(root)
     layout = arrange(root, there.relative)
-    metadata = []
-    for label, split in zip(layout.labels, layout.splits, strict=True):
-        own = {"label": label and shown(label), "split": split}
-        metadata.append({key: value for key, value in own.items() if value})
+    told = [(label and shown(label), split) for label, split in zip(layout.labels, layout.splits, strict=True)]
+    # Pictures of a class share one object.
+    shared = {one: {key: value for key, value in zip(("label", "split"), one, strict=True) if value} for one in set(told)}
+    metadata = [shared[one] for one in told]
     labels = [label for label in layout.labels if label]
     splits = [one["split"] for one in metadata if "split" in one]
     loose = [shown(name) for name, kept in zip(there.relative, layout.kept, strict=True) if not kept]
@@ -211,14 +212,15 @@ def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[d
     ids = [shortened(shown(name.as_posix())) for name in relative]
 
     def batches(size: int) -> Iterator[PictureBatch]:
-        first, total = 0, 0
-        for i, file in enumerate(files):
+        first, total, names = 0, 0, list[str]()
+        for i, file in enumerate(map(str, files)):
             own = _size(file)
-            if i > first and (i - first == size or total + own > BATCH_BYTES):
-                yield PictureBatch(ids[first:i], metadata[first:i], files[first:i])
-                first, total = i, 0
+            if names and (len(names) == size or total + own > BATCH_BYTES):
+                yield PictureBatch(ids[first:i], metadata[first:i], names)
+                first, total, names = i, 0, []
+            names.append(file)
             total += own
-        yield PictureBatch(ids[first:], metadata[first:], files[first:])
+        yield PictureBatch(ids[first:], metadata[first:], names)
 
     return Source(path, ids, summary, batches, names=relative)
 
@@ -290,8 +292,8 @@ def shortened(id: str) -> str:
     return f"{digest}...{id[-(MAX_ID - len(digest) - 3) :]}"
 
 
-def _size(file: Path) -> int:
+def _size(file: str) -> int:
     try:
-        return file.stat().st_size
+        return os.stat(file).st_size
     except OSError:
         return 0

@@ -176,6 +176,8 @@ def _id(path: Path, row: int, value: Any) -> str:
 
 
 def _metadata(file: ParquetFile, group: int, count: int) -> list[dict[str, Any]]:
+    if not file.beside.metadata:
+        return [{}] * count
     found: list[dict[str, Any]] = [{} for _ in range(count)]
     for name in file.beside.metadata:
         for i, value in enumerate(_read(file.path, name, group).to_pylist()):

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import store as benchmark
 from benchmarks.store_items import DIM, make_items
+from service.store.postgres import key_plan
 from service.store.postgres.store import PgvectorStore
 from tests.service.store.postgres_server import Postgres
 
@@ -24,17 +25,19 @@ def server() -> Iterator[Postgres]:
         server.remove()
 
 
-async def test_the_table(server: Postgres, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_table(server: Postgres, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Collections as small as this are searched exactly or by an index that looks at nearly everything."""
-    options = Namespace(rows=ROWS, queries=3, numbers="float16", memory="64MB", only="", ranges=False)
+    monkeypatch.setattr(key_plan, "LEAST_EXPECTED", ROWS)
+    monkeypatch.setattr(key_plan, "LEAST_ITEMS", 300)
+    options = Namespace(rows=ROWS, queries=3, numbers="float16", memory="64MB", only="", no_keys=True)
     address = server.create("large")
     await benchmark.run(address, options)
-    await benchmark.run(address, Namespace(**{**vars(options), "ranges": True}))  # measures what is there
+    await benchmark.run(address, Namespace(**{**vars(options), "no_keys": False}))  # measures what is there
     printed = capsys.readouterr().out
-    assert "making the index of the numbers at the key 'size'" in printed
+    assert "making the index of the key 'split'" in printed
     rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("|")]
     assert len(rows) == 2 * (2 + len([*benchmark.cases(make_items(ROWS))]))
-    assert all(float(row[2]) >= 0.9 for row in rows if len(row) == 5 and row[1] == "3"), printed
+    assert all(float(row[2]) >= 0.9 for row in rows if len(row) == 6 and row[1] == "3"), printed
     assert printed.count("filled by COPY") == 1
     with pytest.raises(SystemExit, match="1500 items, not 7"):
         await benchmark.run(address, Namespace(**{**vars(options), "rows": 7}))
@@ -48,5 +51,5 @@ async def test_the_table(server: Postgres, capsys: pytest.CaptureFixture[str]) -
     np.testing.assert_array_equal(np.hstack([found.mu, found.sigma])[0], items.both[7])
     assert found.mu.shape == (1, DIM)
     metadata = orjson.loads(found.metadata[0])
-    assert metadata["region"] == 100 + items.place[7]
-    assert metadata["size"] == 100 + items.size[7]
+    assert metadata["region"] == f"r{items.place[7]:02d}"
+    assert (metadata["n"], metadata["at"]) == (items.n[7], items.at[7])

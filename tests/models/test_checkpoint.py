@@ -83,10 +83,10 @@ class TestRoundTrip:
     @pytest.mark.parametrize(
         ("search", "reason"),
         [
-            (None, "'search' must be an object"),
+            (None, "search must be an object, not None"),
             ({"metric": "l3"}, "metric must be one of l2, cosine, w2, not 'l3'"),
             ({"metric": "w2", "sigma_weight": 0}, "sigma_weight must be a number above 0 and at most 1000, not 0"),
-            ({"best": 1}, "search: got an unexpected keyword argument 'best'"),
+            ({"best": 1}, "search has the unknown key 'best'; known keys: metric, sigma_weight, chosen_by"),
         ],
     )
     def test_a_wrong_distance_for_searches_is_refused(self, saved: Path, search: Any, reason: str) -> None:

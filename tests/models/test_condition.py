@@ -199,8 +199,11 @@ def test_a_checkpoint_keeps_it_and_one_without_it_says_nothing_of_it(tmp_path: P
     ("stored", "reason"),
     [
         ("shape", "condition must be an object"),
-        ({"key": "shape", "values": ["a", "b"]}, "condition: missing 1 required"),
-        ({"key": "shape", "values": ["a", "b"], "counts": [1, 1], "more": 1}, "unexpected keyword argument 'more'"),
+        ({"key": "shape", "values": ["a", "b"]}, "condition lacks the key 'counts'"),
+        (
+            {"key": "shape", "values": ["a", "b"], "counts": [1, 1], "more": 1},
+            "condition has the unknown key 'more'; known keys: key, values, counts",
+        ),
         ({"key": "shape", "values": {"a": 1}, "counts": [1]}, "values must be a list"),
     ],
 )

@@ -1,6 +1,7 @@
 """Checkpoints in the layout of diffusers: they are read as diffusers reads them, and what cannot be read is refused."""
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from torch import Tensor
 import models
 from models import VAE, VAEConfig, diffusers_layout
 from models.checkpoint import CheckpointError, read
-from models.diffusers_layout import WEIGHTS, ExtraMissing, save_diffusers
+from models.diffusers_layout import ExtraMissing, save_diffusers
+from models.diffusers_weights import HALF, WEIGHTS
 from models.metric_choice import MetricChoice
 from models.spatial_latents import spatial_latents
 from tests.autoencoders import save_autoencoder
@@ -94,9 +96,25 @@ def change(path: Path, **changed: Any) -> None:
         ({"_class_name": "UNet2DConditionModel"}, "'UNet2DConditionModel' of diffusers; of its classes, only AutoencoderKL"),
         ({"_class_name": 7}, "class 7"),
         ({"out_channels": 1}, "in_channels 3 and out_channels 1 must be the same"),
-        ({"in_channels": 4, "out_channels": 4}, "1 or 3 channels, not 4"),
+        ({"in_channels": 4, "out_channels": 4}, "in_channels must be 1 or 3, grey or colour, not 4"),
         ({"sample_size": 18}, "each side must be a multiple of 4"),
+        ({"in_channels": "3", "out_channels": "3"}, "in_channels must be 1 or 3, grey or colour, not '3'"),
         ({"sample_size": "16"}, "sample_size must be a positive integer or two"),
+        ({"sample_size": 0}, "sample_size must be a positive integer or two"),
+        ({"sample_size": -16}, "sample_size must be a positive integer or two"),
+        ({"sample_size": [16]}, "sample_size must be a positive integer or two"),
+        ({"sample_size": [16, 16, 16]}, "sample_size must be a positive integer or two"),
+        ({"sample_size": 65_536}, "sample_size must be a positive integer or two, up to 65535, not 65536"),
+        ({"sample_size": None}, "sample_size is null; give it a value, or leave it out"),
+        ({"scaling_factor": None}, "scaling_factor is null"),
+        ({"scaling_factor": math.nan}, "scaling_factor is NaN or infinite"),
+        ({"shift_factor": math.inf}, "shift_factor is NaN or infinite"),
+        ({"latents_mean": [0.0, 0.0, 0.0, math.nan], "latents_std": [1.0] * 4}, "latents_mean is NaN or infinite"),
+        ({"scaling_factor": -0.5}, "scaling_factor must be at least 1e-06, not -0.5"),
+        ({"latent_channels": -4}, "latent_channels must be an integer from 1 to 1024, not -4"),
+        ({"use_quant_conv": "no"}, "use_quant_conv must be true or false, not 'no'"),
+        ({"force_upcast": 1}, "force_upcast must be true or false, not 1"),
+        ({"act_fn": ["silu"]}, "act_fn must be the name of a function, such as silu, not ['silu']"),
         ({"sample_size": 1}, "must be a multiple of 4"),
         ({"block_out_channels": [8] * 40}, "block_out_channels must be a list of 1 to 8"),
         ({"block_out_channels": [8, 16, 1 << 40]}, "block_out_channels must be positive integers"),
@@ -105,6 +123,7 @@ def change(path: Path, **changed: Any) -> None:
         ({"latent_channels": 10**9}, "latent_channels must be an integer from 1 to 1024"),
         ({"layers_per_block": 10**9}, "layers_per_block must be an integer from 1 to 16"),
         ({"norm_num_groups": 3}, "diffusers cannot build it"),
+        ({"norm_num_groups": 8, "sample_size": 4}, "pictures of 4 x 4 pixels are too small: groups of one channel"),
         ({"down_block_types": ["AttnDownBlock2D"] * 3}, "down_block_types must list DownEncoderBlock2D once for each"),
         ({"up_block_types": ["UpDecoderBlock2D"]}, "up_block_types must list UpDecoderBlock2D once for each"),
         ({"depth": 3}, "diffusers does not know the options depth: update it, or remove them"),
@@ -183,21 +202,42 @@ def test_attention_by_its_former_names_and_shapes(saved: tuple[Path, Any]) -> No
 
 def test_half_precision_is_served_in_full(saved: tuple[Path, Any]) -> None:
     path, original = saved
-    save_file({name: t.half() for name, t in load_file(path / WEIGHTS).items()}, path / diffusers_layout.HALF)
+    save_file({name: t.half() for name, t in load_file(path / WEIGHTS).items()}, path / HALF)
     (path / WEIGHTS).unlink()
     vae = models.load(path)
     assert {parameter.dtype for parameter in vae.parameters()} == {torch.float32}
     assert_same(vae, original.half().float(), pictures(1, 3, 16, 16))
 
 
-def test_a_pickle_is_not_read(saved: tuple[Path, Any]) -> None:
+@pytest.mark.parametrize("keys", ["config.json", "nothing", "_class_name"])
+def test_what_is_no_checkpoint_of_diffusers(saved: tuple[Path, Any], keys: str) -> None:
     path, _ = saved
-    (path / WEIGHTS).rename(path / "diffusion_pytorch_model.bin")
-    with pytest.raises(CheckpointError, match=r"model.bin: is a pickle.*save_pretrained"):
-        read(path)
-    (path / "diffusion_pytorch_model.bin").unlink()
-    with pytest.raises(CheckpointError, match="no such file; a checkpoint of diffusers is a directory with it"):
-        read(path)
+    if keys == "_class_name":
+        config = json.loads((path / "config.json").read_text())
+        del config["_class_name"]
+        (path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(CheckpointError, match=r"config.json: has no _class_name, which is AutoencoderKL for the weights"):
+            read(path)
+    elif keys == "nothing":
+        (path / "config.json").write_text("{}")
+        with pytest.raises(CheckpointError, match=r"config.json: has no _class_name"):
+            read(path)
+    else:
+        (path / "config.json").unlink()
+        with pytest.raises(CheckpointError, match=r"config.json: no such file"):
+            read(path)
+
+
+def test_a_pipeline_is_not_read(saved: tuple[Path, Any], tmp_path: Path) -> None:
+    path, _ = saved
+    (tmp_path / "pipeline").mkdir()
+    path.rename(tmp_path / "pipeline" / "vae")
+    (tmp_path / "pipeline" / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    with pytest.raises(
+        CheckpointError, match=r"pipeline: is a whole pipeline .* put its folder .*pipeline/vae into the models"
+    ):
+        read(tmp_path / "pipeline")
+    assert read(tmp_path / "pipeline" / "vae").manifest.model.shape == (3, 16, 16)
 
 
 def test_what_to_install_is_said(saved: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,7 +170,7 @@ def test_word_dropout_hides_inputs_only_in_training() -> None:
         ({"outputs": 0}, "outputs must be a positive integer"),
         ({"encoder": 1.5}, "encoder must be a positive integer"),
         ({"word_dropout": 1}, "word_dropout must be a number from 0 to below 1"),
-        ({"layers": 2}, "unexpected keyword argument 'layers'"),
+        ({"layers": 2}, "architecture 'lstm': it has the unknown option 'layers'; known options: outputs, encoder"),
     ],
 )
 def test_options_out_of_range_are_refused(changed: dict[str, object], reason: str) -> None:

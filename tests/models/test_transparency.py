@@ -31,6 +31,15 @@ def test_the_alpha_of_one_color_is_the_ink(color: tuple[int, ...]) -> None:
     assert pixels(drawing(color, ALPHAS), ink="dark").tolist() == [[255, 204, 0]]
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "La", "RGBa", "P", "PA"])
+def test_alpha_can_be_dropped(mode: str) -> None:
+    image = drawing((200, 100, 30), [9, 51, 255])
+    converted = image.convert("LA").convert(mode) if mode in ("La", "PA") else image.convert(mode)
+    wanted = image.convert("LA" if mode in ("LA", "La", "PA") else "RGBA").convert("RGB")
+    found = pixels(converted, 3, background="drop").transpose(1, 2, 0)
+    np.testing.assert_allclose(found.astype(int), np.asarray(wanted), atol=15 if mode in ("P", "La", "RGBa") else 0)
+
+
 def test_several_colors_are_blended_with_the_background_of_the_ink() -> None:
     image = drawing((0, 0, 0), ALPHAS)
     image.putpixel((2, 0), (200, 200, 200, 255))

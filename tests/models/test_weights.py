@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
-from models import diffusers_layout
+from models import diffusers_weights
 from models.calibration import CALIBRATION, MOST_LATENTS, read_calibration
 from models.checkpoint import WEIGHTS, read
 from models.data import Items
@@ -41,7 +41,7 @@ def test_names() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_small_and_with_the_card_of_its_metrics(name: str) -> None:
     directory = SHIPPED / name
-    file = directory / (diffusers_layout.WEIGHTS if name == "sprites-kl" else WEIGHTS)
+    file = directory / (diffusers_weights.WEIGHTS if name == "sprites-kl" else WEIGHTS)
     assert file.stat().st_size < 8_000_000
     metrics = json.loads((directory / "metrics.json").read_text())
     manifest = read(directory).manifest

@@ -1,6 +1,7 @@
 """Liveness and readiness: an idle engine is both, one with a stuck batch is neither, one that drains is alive."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -46,6 +47,35 @@ async def test_a_turn_that_does_not_end_is_noticed(batcher: Batcher, clock: Cloc
     assert await batcher.call(lambda: 7) == 7
     while batcher.seconds_without_beat:  # noqa: ASYNC110  the answer comes a moment before the turn is over
         await asyncio.sleep(0)
+
+
+async def test_a_long_turn_that_gives_signs_of_life_is_not_stuck(batcher: Batcher, clock: Clock) -> None:
+    """Neither is it itself, nor does the work count as unnoticed that waits for its end."""
+    loop, entered, beaten = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    go_on, end = threading.Event(), threading.Event()
+
+    def work() -> int:
+        loop.call_soon_threadsafe(entered.set)
+        assert go_on.wait(20)
+        batcher.beat()
+        loop.call_soon_threadsafe(beaten.set)
+        assert end.wait(20)
+        return 7
+
+    long = asyncio.ensure_future(batcher.call(work))
+    await entered.wait()
+    waiting = asyncio.ensure_future(batcher.call(lambda: 8))
+    await asyncio.sleep(0)
+    clock.now += 100
+    batcher.beat()  # that of another thread is no sign of life of the worker
+    assert batcher.seconds_without_beat == 100
+    go_on.set()
+    await beaten.wait()
+    assert batcher.seconds_without_beat == 0
+    clock.now += 40
+    assert batcher.seconds_without_beat == 40
+    end.set()
+    assert (await long, await waiting) == (7, 8)
 
 
 async def test_work_that_nobody_looks_at_is_noticed(clock: Clock) -> None:

@@ -230,6 +230,10 @@ INDEX = ["index", "--store", "postgresql://localhost:1/none", "--collection", "s
             ["--drop", "--filter-key", "label", "--numbers", "float16", "--workers", "2"],
             "--drop makes no indexes, so it cannot be combined with --numbers, --filter-key, --workers; leave one of both out",
         ),
+        (
+            ["--no-keys", "--range-key", "year"],
+            "--no-keys cannot be combined with --filter-key and --range-key; leave one of both out",
+        ),
     ],
 )
 def test_flags_of_index_that_make_no_sense_are_refused(

@@ -4,6 +4,7 @@ The model's own size has lanes as every model of pictures. Other sizes get lanes
 size are computed in tiles. Knows nothing of HTTP or of files.
 """
 
+import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -22,23 +23,21 @@ from service.engine.device import Device
 from service.engine.errors import Overloaded
 from service.engine.lane import Lane
 from service.formats.decoder_processes.malloc import keep
-from service.formats.errors import TooBig, Unusable
+from service.formats.errors import Unusable
 from service.formats.raw_items import RawItems
 from service.inference.kinds import picture_encoding
 from service.inference.kinds.own_sizes import decode_own_sizes
 from service.inference.kinds.pictures import ServedPictures, decoder, with_examples
 from service.inference.kinds.served_kind import Floats, encoder
-from service.inference.kinds.sized_lanes import REQUEST_PIXELS, WAITING_PIXELS, SizedLanes, limits_of
-from service.inference.kinds.tiles import Tiling, tiling
+from service.inference.kinds.size_limits import SizeLimits
+from service.inference.kinds.sized_lanes import SizedLanes
+from service.inference.kinds.tiles import Tiling
 
 if TYPE_CHECKING:
     from service.inference.inference import Inference
     from service.inference.pipeline import Pipeline
 
-# A picture with more pixels than WHOLE_PIXELS is computed in tiles of TILE x TILE pixels, neighbours of which share OVERLAP.
-WHOLE_PIXELS, TILE, OVERLAP = 1024 * 1024, 512, 128
-# The largest picture.
-MAX_PIXELS = 2048 * 2048
+log = logging.getLogger(__name__)
 
 
 class ServedAutoencoderKL(ServedPictures):
@@ -52,10 +51,10 @@ class ServedAutoencoderKL(ServedPictures):
     spatial: SpatialLatents
 
     def __init__(
-        self, manifest: Manifest, lanes: dict[str, Lane], likelihood: Likelihood, spatial: SpatialLatents, sized: SizedLanes
+        self, manifest: Manifest, lanes: dict[str, Lane], likelihood: Likelihood, sizes: SizeLimits, sized: SizedLanes
     ) -> None:
         super().__init__(manifest, lanes, likelihood)
-        self.spatial, self.sized = spatial, sized
+        self.spatial, self.sizes, self.sized = sizes.spatial, sizes, sized
         sized.tell_of = lambda name, lane: self.tell_of(name, lane)
         self._pixels = 0  # of the pictures that are being computed, or wait for it
 
@@ -65,20 +64,32 @@ class ServedAutoencoderKL(ServedPictures):
         spatial = spatial_latents(config)
         if spatial is None:
             raise RuntimeError(f"the latents of {config.arch} have no shape")
+        _, height, width = config.shape
+        sizes = SizeLimits(spatial)
+        if height * width > sizes.picture:
+            raise RuntimeError(
+                f"its own size, {height} x {width}, has {height * width} pixels, but its pictures can have at most "
+                f"{sizes.picture}: train it with smaller ones"
+            )
+        if (stated := config.arch_options.get("sample_size")) not in (None, height, [height, width]):
+            log.info("%s: its own size is %d x %d pixels, less than its sample_size, %s", name, height, width, stated)
         keep()
-        limits = limits_of(config.shape[1] * config.shape[2], device)
+        limits = sizes.of_queue(height, width, device)
         work = partial(with_examples, checkpoint, device.torch_device, limits.max_batch)
         vae, latents, floats, likelihood = await device.aside(work)
         bytes_ = np.rint(floats * 255).astype(np.uint8)
-        made = await device.lanes(encoder(vae), bytes_, floats, name=f"{name} encode", only_torch=True, limits=limits)
+        for layer in [module for module in vae.net.modules() if not any(module.children())]:
+            layer.register_forward_hook(lambda *_: device.beat())  # a batch of large pictures takes long on a CPU
+        make = partial(device.lanes, only_torch=True, limits=limits, finite=True)
+        made = await make(encoder(vae), bytes_, floats, name=f"{name} encode")
         try:
-            made += await device.lanes(decoder(vae), latents, name=f"{name} decode", only_torch=True, limits=limits)
+            made += await make(decoder(vae), latents, name=f"{name} decode")
         except BaseException:
             device.forget(made)
             raise
-        sized = SizedLanes(name, {"encode": any_encoder(vae), "decode": any_decoder(vae)}, device)
+        sized = SizedLanes(name, {"encode": any_encoder(vae), "decode": any_decoder(vae)}, sizes, device)
         lanes = dict(zip(("encode", "encode_float", "decode"), made, strict=True))
-        return cls(checkpoint.manifest, lanes, likelihood, spatial, sized)
+        return cls(checkpoint.manifest, lanes, likelihood, sizes, sized)
 
     @property
     def all_lanes(self) -> Mapping[str, Lane]:
@@ -111,12 +122,12 @@ class ServedAutoencoderKL(ServedPictures):
         with self._admission() as admit:
             if items.rows is None:
                 rows: NDArray[Any] = await decode_own_sizes(
-                    pipeline, items, inference, self.spatial.factor, (MAX_PIXELS, REQUEST_PIXELS), admit
+                    pipeline, items, inference, self.spatial.factor, (self.sizes.picture, self.sizes.request), admit
                 )
             else:
                 rows = picture_encoding.inked(items.rows, inference.preprocessing)
             height, width = rows.shape[2:]
-            self.check_size(height, width, len(rows))
+            self.sizes.check(height, width, len(rows))
             if items.rows is not None:
                 admit(len(rows) * height * width)
             if originals is not None:
@@ -131,19 +142,19 @@ class ServedAutoencoderKL(ServedPictures):
                     inference.warnings.add_blank(pixels, item)
             if rows.dtype == np.uint8:
                 rows = await pipeline.offload(4 * rows.size, partial(np.divide, rows, 255, dtype=np.float32))
-            if height * width <= WHOLE_PIXELS:
-                async with self.sized.lane("encode", rows.shape[1:], height * width, inference.deadline) as lane:
+            if self.sizes.is_whole(height, width):
+                async with self.sized.lane("encode", rows.shape[1:], (height, width), inference.deadline) as lane:
                     return await pipeline.through(lane, rows, inference)
             return await self._encode_tiles(pipeline, rows, inference)
 
     async def _encode_tiles(self, pipeline: "Pipeline", rows: Floats, inference: "Inference") -> Floats:
         """Return the posteriors of pictures that are too large to be encoded whole: mu and logvar are blended."""
         channels, height, width = rows.shape[1:]
-        grid = self._tiling((height, width))
+        grid = self.sizes.tiling(height, width)
         tile = grid.tile[0] * self.spatial.factor, grid.tile[1] * self.spatial.factor
         pixels = Tiling(tile, *(tuple(self.spatial.factor * n for n in starts) for starts in (grid.tops, grid.lefts)))
         found = np.empty((len(rows), 3, int(np.prod(self.latent_shape((height, width))))), np.float32)
-        async with self.sized.lane("encode", (channels, *tile), tile[0] * tile[1], inference.deadline) as lane:
+        async with self.sized.lane("encode", (channels, *tile), tile, inference.deadline) as lane:
             for i, picture in enumerate(rows):
                 posteriors = await _in_slices(pipeline, lane, pixels.cut(picture), inference)
                 blend = partial(self._blended, grid, posteriors)
@@ -157,29 +168,6 @@ class ServedAutoencoderKL(ServedPictures):
         mu, logvar = (grid.blend(last[:, i]).transpose(2, 0, 1) for i in (0, 2))
         return np.stack([mu, np.exp(logvar / 2), logvar]).reshape(3, -1)
 
-    def _tiling(self, size: tuple[int, int]) -> Tiling:
-        """Return the tiles of the latent of a picture of a size (H, W)."""
-        factor = self.spatial.factor
-        return tiling((size[0] // factor, size[1] // factor), max(1, TILE // factor), max(1, OVERLAP // factor))
-
-    def check_size(self, height: int, width: int, count: int) -> None:
-        """Raise Unusable or TooBig unless pictures can have this size, and a request so many of them."""
-        factor = self.spatial.factor
-        if not self.spatial.fits(height, width):
-            raise Unusable(
-                f"the pictures have {height} x {width} pixels (height x width), but each side must be a multiple of {factor}; "
-                "cut or enlarge them"
-            )
-        for pixels, most, what in (
-            (height * width, MAX_PIXELS, "each"),
-            (count * height * width, REQUEST_PIXELS, "all together"),
-        ):
-            if pixels > most:
-                raise TooBig(
-                    f"the pictures have {pixels} pixels {what} ({count} of {height} x {width}), at most {most} are allowed; "
-                    "send smaller or fewer ones"
-                )
-
     @contextmanager
     def _admission(self) -> Iterator[Callable[[int], None]]:
         """Count the pixels of a request, also while its pictures are decoded, until it ends. Yields what admits pixels.
@@ -190,7 +178,7 @@ class ServedAutoencoderKL(ServedPictures):
 
         def admit(pixels: int) -> None:
             nonlocal own
-            if self._pixels > own and self._pixels + pixels > WAITING_PIXELS:
+            if self._pixels > own and self._pixels + pixels > self.sizes.waiting:
                 raise Overloaded(1.0, f"pictures with {self._pixels} pixels are waiting; they should be done")
             self._pixels, own = self._pixels + pixels, own + pixels
 
@@ -201,24 +189,24 @@ class ServedAutoencoderKL(ServedPictures):
 
     async def decode(self, pipeline: "Pipeline", z: Floats, inference: "Inference") -> Floats:
         height, width = inference.size or self.shape[:2]
-        self.check_size(height, width, len(z))
+        self.sizes.check(height, width, len(z))
         with self._admission() as admit:
             admit(len(z) * height * width)
             if inference.size is None:
                 return await super().decode(pipeline, z, inference)
             shaped = z.reshape(len(z), *self.latent_shape(inference.size))
-            if height * width <= WHOLE_PIXELS:
-                async with self.sized.lane("decode", shaped.shape[1:], height * width, inference.deadline) as lane:
+            if self.sizes.is_whole(height, width):
+                async with self.sized.lane("decode", shaped.shape[1:], (height, width), inference.deadline) as lane:
                     return await pipeline.through(lane, shaped, inference)
             return await self._decode_tiles(pipeline, shaped, inference)
 
     async def _decode_tiles(self, pipeline: "Pipeline", z: Floats, inference: "Inference") -> Floats:
         """Decode latents (N, C, h, w) of pictures that are too large to be decoded whole."""
         height, width = inference.size or self.shape[:2]
-        grid, factor = self._tiling((height, width)), self.spatial.factor
-        shape = self.spatial.channels, *grid.tile
+        grid, factor = self.sizes.tiling(height, width), self.spatial.factor
+        shape, tile = (self.spatial.channels, *grid.tile), (grid.tile[0] * factor, grid.tile[1] * factor)
         found = np.empty((len(z), height, width, self.shape[2]), np.float32)
-        async with self.sized.lane("decode", shape, grid.tile[0] * grid.tile[1] * factor**2, inference.deadline) as lane:
+        async with self.sized.lane("decode", shape, tile, inference.deadline) as lane:
             for i, latent in enumerate(z):
                 tiles = await _in_slices(pipeline, lane, grid.cut(latent), inference)
                 found[i] = await pipeline.offload(tiles.nbytes, partial(grid.blend, tiles, factor))

@@ -18,6 +18,7 @@ from service.formats import png
 from service.formats.errors import BadInput
 from service.formats.inline_decoding import quick_pixels
 from service.inference.kinds.picture_encoding import INLINE_PICTURE_BYTES, INLINE_PIXELS
+from service.inference.picture_warnings import perhaps_flat
 
 if TYPE_CHECKING:
     from service.inference.inference import Inference
@@ -55,11 +56,13 @@ async def decode_each(pipeline: "Pipeline", contents: Sequence[bytes | str], inf
     await asyncio.gather(*(_beside(pipeline, contents[i], spec, found[i]) for i in others))
     readable = [i for i, one in enumerate(found) if one.pixels is not None]
     pixels = np.empty((len(readable), *spec.shape), np.uint8)
-    for number, one in enumerate(one for one in found if one.pixels is not None):
-        pixels[number] = one.pixels  # type: ignore[assignment]
-        if one.is_plain:
+    for number, i in enumerate(readable):
+        pixels[number] = found[i].pixels  # type: ignore[assignment]
+    blank = perhaps_flat(pixels)
+    for number, i in enumerate(readable):
+        if found[i].is_plain and blank[number]:
             inference.warnings.add_blank(pixels[number], number)
-        inference.warnings.add_notes(number, one.notes)
+        inference.warnings.add_notes(number, found[i].notes)
     return DecodedFiles(pixels, readable, {i: one.reason for i, one in enumerate(found) if one.reason is not None})
 
 

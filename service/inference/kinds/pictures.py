@@ -17,6 +17,7 @@ from models.distributions import Gaussian, Likelihood
 from models.scores import Array
 from models.vae import VAE
 from service.engine.device import Device
+from service.engine.errors import NotFinite
 from service.engine.lane import Lane
 from service.formats.raw_items import RawItems
 from service.inference.decoded_length import lengths, natural_for
@@ -69,9 +70,9 @@ class ServedPictures(ServedAtOnce):
         bytes_ = np.rint(floats * 255).astype(np.uint8)
         if (labels := in_turn(checkpoint.manifest.model.condition, len(floats))) is not None:
             bytes_, floats, latents = with_labels(bytes_, labels), with_labels(floats, labels), beside(latents, labels)
-        encode, encode_float = await device.lanes(encoder(vae), bytes_, floats, name=f"{name} encode")
+        encode, encode_float = await device.lanes(encoder(vae), bytes_, floats, name=f"{name} encode", finite=True)
         try:
-            (decode,) = await device.lanes(decoder(vae), latents, name=f"{name} decode")
+            (decode,) = await device.lanes(decoder(vae), latents, name=f"{name} decode", finite=True)
         except BaseException:
             device.forget([encode, encode_float])
             raise
@@ -120,7 +121,10 @@ class ServedPictures(ServedAtOnce):
 
 
 def with_examples(checkpoint: Checkpoint, device: torch.device, rows: int) -> tuple[VAE, Floats, Floats, Likelihood]:
-    """Return the model on the device, warm-up rows (latents (B, D) and pictures (B, C, H, W)), and a p(x given z)."""
+    """Return the model on the device, warm-up rows (latents (B, D) and pictures (B, C, H, W)), and a p(x given z).
+
+    Raises NotFinite.
+    """
     vae = checkpoint.vae.to(device).requires_grad_(False)
     dim, shape = vae.config.latent_dim, vae.config.shape
     latents = seeds.standard_normal(0, rows, dim)
@@ -132,7 +136,10 @@ def with_examples(checkpoint: Checkpoint, device: torch.device, rows: int) -> tu
         told = vae.given(None if labels is None else torch.from_numpy(labels).to(device))
         likelihood = told.decode(torch.from_numpy(drawn_from).to(device))
         drawn = likelihood.mean.float()
-    floats[:DRAWN_EXAMPLES] = drawn.cpu().numpy().clip(0, 1)
+    made = drawn.cpu().numpy()
+    if bad := made.size - int(np.isfinite(made).sum()):
+        raise NotFinite("the model decodes from draws of its prior", bad, made.size)
+    floats[:DRAWN_EXAMPLES] = made.clip(0, 1)
     return vae, latents, floats, likelihood
 
 

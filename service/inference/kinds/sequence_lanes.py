@@ -85,7 +85,7 @@ async def start_lanes(name: str, checkpoint: Checkpoint, device: Device) -> tupl
         functions |= {f"encode_{length}": encoder(vae), f"weigh_{length}": weigher(vae, length)}
     try:
         for lane, function in functions.items():
-            (found[lane],) = await device.lanes(function, examples[lane], name=f"{name} {lane}", only_torch=True)
+            (found[lane],) = await device.lanes(function, examples[lane], name=f"{name} {lane}", only_torch=True, finite=True)
     except BaseException:
         device.forget(list(found.values()))
         raise

@@ -50,9 +50,9 @@ class ServedTable(ServedAtOnce, ServedRows):
     @classmethod
     async def start(cls, name: str, checkpoint: Checkpoint, device: Device) -> "ServedTable":
         vae, latents, rows = await device.aside(lambda: _with_examples(checkpoint, device))
-        (encode,) = await device.lanes(encoder(vae), rows, name=f"{name} encode")
+        (encode,) = await device.lanes(encoder(vae), rows, name=f"{name} encode", finite=True)
         try:
-            (decode,) = await device.lanes(decoder(vae), latents, name=f"{name} decode")
+            (decode,) = await device.lanes(decoder(vae), latents, name=f"{name} decode", finite=True)
         except BaseException:
             device.forget([encode])
             raise

@@ -7,7 +7,6 @@ from service.formats.latent_rows import latent_rows
 from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.latents import noise as seeds
-from service.open_inference.kinds import data_of
 from service.open_inference.kinds.data_tensor import FP32
 from service.open_inference.operations.operation import (
     Operation,
@@ -36,9 +35,6 @@ class Decode(Operation):
 
     def own_inputs(self, model: ServedModel) -> list[Spec]:
         return [Spec("z", FP32, (ANY, model.latent_dim))]
-
-    def outputs(self, model: ServedModel) -> list[Spec]:
-        return [data_of(model).spec(model)]
 
     def own_parameters(self, model: ServedModel) -> frozenset[str]:
         return of_data(model)

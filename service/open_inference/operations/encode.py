@@ -25,9 +25,6 @@ class Encode(Operation):
     lane: ClassVar[Literal["encode", "decode"]] = "encode"
     takes_data: ClassVar[bool] = True
 
-    def own_inputs(self, model: ServedModel) -> list[Spec]:
-        return [data_of(model).spec(model)]
-
     def outputs(self, model: ServedModel) -> list[Spec]:
         return [Spec(name, FP32, (ANY, model.latent_dim)) for name in ("mu", "sigma")]
 

@@ -51,13 +51,13 @@ class Operation(ABC):
         """Return whether a model has this operation."""
         return True
 
-    @abstractmethod
     def own_inputs(self, model: ServedModel) -> list[Spec]:
-        """Return the inputs, but for the labels of conditional models."""
+        """Return the inputs, but for the labels of conditional models. By default they are data."""
+        return [data_of(model).spec(model)]
 
-    @abstractmethod
     def outputs(self, model: ServedModel) -> list[Spec]:
-        """Return the outputs of a request that names none."""
+        """Return the outputs of a request that names none. By default they are data."""
+        return [data_of(model).spec(model)]
 
     @abstractmethod
     def own_parameters(self, model: ServedModel) -> frozenset[str]:

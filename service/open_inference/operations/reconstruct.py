@@ -22,7 +22,6 @@ from service.open_inference.operations.operation import (
     written,
 )
 from service.open_inference.request import InferRequest
-from service.open_inference.specs import Spec
 from service.operations import reconstruct as operations
 from service.operations.service import Service
 
@@ -33,12 +32,6 @@ class Reconstruct(Operation):
     name: ClassVar[str] = "reconstruct"
     lane: ClassVar[Literal["encode", "decode"]] = "encode"
     takes_data: ClassVar[bool] = True
-
-    def own_inputs(self, model: ServedModel) -> list[Spec]:
-        return [data_of(model).spec(model)]
-
-    def outputs(self, model: ServedModel) -> list[Spec]:
-        return [data_of(model).spec(model)]
 
     def own_parameters(self, model: ServedModel) -> frozenset[str]:
         return of_data(model) | data_of(model).of_reconstructions | {"mode"}

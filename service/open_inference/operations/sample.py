@@ -8,7 +8,6 @@ from service.inference.served_model import ServedModel
 from service.latents.noise import MAX_SEED
 from service.open_inference.datatypes import BYTES, WHOLE
 from service.open_inference.errors import BadRequest
-from service.open_inference.kinds import data_of
 from service.open_inference.kinds.data_tensor import FP32
 from service.open_inference.operations.operation import (
     HOTTEST,
@@ -40,9 +39,6 @@ class Sample(Operation):
 
     def own_inputs(self, model: ServedModel) -> list[Spec]:
         return [Spec("seed", "INT64", (ANY,))]
-
-    def outputs(self, model: ServedModel) -> list[Spec]:
-        return [data_of(model).spec(model)]
 
     def on_request(self, model: ServedModel) -> list[Spec]:
         labels = [Spec(LABEL, BYTES, (ANY,))] if model.condition is not None else []

@@ -8,7 +8,6 @@ import numpy as np
 from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.latents.noise import MAX_SEED
-from service.open_inference.kinds import data_of
 from service.open_inference.kinds.data_tensor import FP32
 from service.open_inference.operations.operation import Operation, Result, items_of, label_of
 from service.open_inference.request import InferRequest
@@ -27,9 +26,6 @@ class Score(Operation):
     name: ClassVar[str] = "score"
     lane: ClassVar[Literal["encode", "decode"]] = "encode"
     takes_data: ClassVar[bool] = True
-
-    def own_inputs(self, model: ServedModel) -> list[Spec]:
-        return [data_of(model).spec(model)]
 
     def outputs(self, model: ServedModel) -> list[Spec]:
         own = () if model.calibration is None else (P_VALUE,)

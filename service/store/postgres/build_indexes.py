@@ -1,4 +1,4 @@
-"""Make the indexes of a large collection in PostgreSQL while it is used: HNSW indexes, and those of keys for filters.
+"""Make the indexes of a large collection in PostgreSQL while it is used: those of vectors, and those of keys for filters.
 
 Each index is made concurrently, so that items can be added and found meanwhile. If this is ended at any moment, what is
 finished stays and is used; the next call removes what is not, and goes on. Knows nothing of the command line.
@@ -8,30 +8,27 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-import orjson
 import psycopg
 
-from service.store.filters import Condition, usable_key
+from service.store.filters import usable_key
 from service.store.interface import BadItem, Collection, StoreBusy, StoreError, StoreUnavailable, StoreUnusable
-from service.store.postgres.filters import canonical, ordered, place
+from service.store.postgres.filters import ordered, place
 from service.store.postgres.indexes import (
+    HALF,
     HALF_MOST,
     MAX_INDEXED,
     Graph,
+    Indexes,
+    comment,
     indexes,
     key_index,
     key_statement,
     range_index,
     range_statement,
 )
+from service.store.postgres.key_plan import KeyPlan, Planner
 from service.store.postgres.schema import LOCK, PgConnection, migrate, table
 from service.store.postgres.work import find
-
-# A value of a key gets an HNSW index of its own if it has so many items and such a share of them.
-# The share is half of what searches promise (1 %), since a value that about 1 % of the items have may have a little less.
-LEAST_ITEMS, LEAST_SHARE = 1000, 0.005
-# The most indexes that a collection may have for values: each is a little work for every item that is added.
-MOST_PARTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +36,12 @@ class Wanted:
     """What indexes a collection shall have."""
 
     half: bool | None = None  # 16-bit numbers (halfvec) in HNSW indexes; None leaves it as it is
-    keys: Sequence[str] = ()  # keys of filters with single values
+    keys: Sequence[str] = ()  # keys of filters with single values; if no key is named, those are found that filters may use
     range_keys: Sequence[str] = ()  # keys of filters with ranges of numbers
     memory: str = "1GB"  # maintenance_work_mem
     workers: int = 2  # processes that make an index: one, and max_parallel_maintenance_workers
-    no_graphs: bool = False  # drop all HNSW indexes: before a bulk load
+    no_graphs: bool = False  # drop all vector indexes: before a bulk load
+    no_keys: bool = False  # make indexes for the keys that are named, and for no others
 
 
 def build_indexes(address: str, name: str, wanted: Wanted, tell: Callable[[str], None]) -> None:
@@ -112,8 +110,8 @@ class _Builder:
             for name in sorted(there.graphs - there.invalid):
                 self._drop(name)
             self.tell(
-                f"done; HNSW indexes dropped: {self.dropped}. Searches are exact now, and slow in a large collection; run the "
-                "command again without --drop after loading"
+                f"done; vector indexes dropped: {self.dropped}. Searches are exact now, and slow in a large collection; run "
+                "the command again without --drop after loading"
             )
             return
         graph = there.graph if self.wanted.half is None else replace(there.graph, half=self.wanted.half)
@@ -125,24 +123,27 @@ class _Builder:
             )
         valid = set(there.valid)
         self._make(graph.name, graph.statement(self.connection, True), "HNSW index over all items", valid)
-        for key in self.wanted.keys:
+        planner = Planner(self.connection, there, graph, self.collection.count, self.tell)
+        is_named = self.wanted.keys or self.wanted.range_keys or self.wanted.no_keys
+        plan = planner.named(self.wanted.keys, self.wanted.range_keys) if is_named else planner.expected()
+        # Flat indexes take less time. That of a key comes last: from then on searches take values without an index for rare.
+        for part, count in sorted(plan.parts.items(), key=lambda one: (not one[0].flat, one[1])):
+            what = f"{'flat' if part.flat else 'HNSW'} index over the {count:,} items with {part.label}"
+            self._make(part.name, part.statement(self.connection, True), what, valid)
+        for key in plan.values:
             name, (found, at) = key_index(self.number, key), place(key)
             if name in valid or self._has_any(found, at, f"the key {key!r}"):
                 statement = key_statement(self.connection, self.number, key)
                 self._make(name, statement, f"index of the key {key!r}", valid)
-        for key in self.wanted.range_keys:
+        for key in plan.ranges:
             name, (compared, at) = range_index(self.number, key), ordered(key, is_text=False)
             if name in valid or self._has_any(compared, at, f"a number at the key {key!r}"):
                 statement = range_statement(self.connection, self.number, key)
                 self._make(name, statement, f"index of the numbers at the key {key!r}", valid)
+                self.connection.execute(comment(self.connection, self.number, key, plan.bounds.get(key, [])).encode())
         self.connection.execute(f"ANALYZE {table(self.number)}")
-        parts = {part.name: (part, count) for key in self.wanted.keys for part, count in self._parts(graph, key)}
-        if len(parts) > MOST_PARTS:
-            raise StoreError(f"the keys have {len(parts)} frequent values together, at most {MOST_PARTS} can have indexes")
-        for name, (part, count) in parts.items():
-            what = f"HNSW index over the {count:,} items with {part.label}"
-            self._make(name, part.statement(self.connection, True), what, valid)
-        for name in sorted((there.graphs - there.invalid) - {graph.name, *parts} - self._kept(there.valid, graph)):
+        kept = {graph.name, *(part.name for part in plan.parts), *self._kept(there, graph, plan)}
+        for name in sorted((there.graphs - there.invalid) - kept):
             self._drop(name, ", which is of other numbers, or of a value that is rare now")
         self.tell(f"done; indexes made: {self.made}, there already: {self.kept}, dropped: {self.dropped}")
 
@@ -154,25 +155,14 @@ class _Builder:
             self.tell(f"no item has {what}, so no index of it is made; check how the key is written")
         return bool(has_any)
 
-    def _parts(self, graph: Graph, key: str) -> list[tuple[Graph, int]]:
-        """Return the indexes for the frequent values of a key, with the number of items of each."""
-        found, at = place(key)
-        least = max(LEAST_ITEMS, round(LEAST_SHARE * self.collection.count))
-        # An element of a list counts as a value: a filter finds it, too.
-        rows = self.connection.execute(
-            "SELECT value::text, count(*) FROM (SELECT CASE jsonb_typeof(found) WHEN 'array' THEN found "  # noqa: S608
-            f"ELSE jsonb_build_array(found) END AS list FROM (SELECT {found} AS found FROM {table(self.number)}) AS one "
-            "WHERE found IS NOT NULL) AS lists, jsonb_array_elements(list) AS value "
-            "WHERE jsonb_typeof(value) NOT IN ('object', 'array') GROUP BY value HAVING count(*) >= %s ORDER BY 2 DESC",
-            (*at, least),
-        )
-        return [(replace(graph, part=Condition(key, "eq", canonical(orjson.loads(text)))), count) for text, count in rows]
-
-    def _kept(self, valid: frozenset[str], graph: Graph) -> frozenset[str]:
-        """Return the indexes of values that a command without keys leaves as they are."""
+    def _kept(self, there: Indexes, graph: Graph, plan: KeyPlan) -> set[str]:
+        """Return the indexes of other parts that stay: all, or those of intervals if the command names other keys."""
+        names = {name for name in there.valid if name.startswith(f"{graph.name}_") and graph.half == (HALF in name)}
+        known = {key: {part.name for part in there.flat_of(key)} for key in there.intervals}
         if self.wanted.keys:
-            return frozenset()
-        return frozenset(name for name in valid if name.startswith(f"{graph.name}_") and graph.half == ("_half" in name))
+            names &= set[str]().union(*known.values())
+        changed = set[str]().union(*(known[key] for key in plan.ranges if key in known))
+        return names - changed - {replace(part, flat=not part.flat).name for part in plan.parts}
 
     def _make(self, name: str, statement: str, what: str, valid: set[str]) -> None:
         if name in valid:

@@ -1,20 +1,24 @@
-"""The HNSW indexes of a collection in PostgreSQL: their names, what they are of, and which of them are there.
+"""The vector indexes of a collection in PostgreSQL: their names, what they are of, and which of them are there.
 
-A collection has one over all its items. Its keys that filters use often may have more: a GIN index of the key, and an HNSW
-index over the items of each frequent value; or a B-tree index of its numbers, for ranges. Names say what an index is of, so
-that the catalog of PostgreSQL is the only record of them. Knows nothing of searches.
+A collection has an HNSW index over all its items. Keys of filters may have more: a GIN index of the key, and a vector index
+over the items of each frequent value; or a B-tree index of its numbers and vector indexes over intervals of them, for ranges.
+An index over many items is of HNSW. One over fewer is a flat list of their vectors (IVFFlat with one list), which a search
+reads as a whole: it finds all of them, in their order. Names and comments say what an index is of, so that the catalog of
+PostgreSQL is the only record of them. Knows nothing of searches.
 """
 
 import hashlib
 import json
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
 import psycopg
 
-from service.store.filters import ORDERED, Condition
+from service.store.filters import ORDERED, Condition, Operator
 from service.store.interface import Collection
 from service.store.postgres.filters import canonical, ordered, pgvector_where, place
 from service.store.postgres.schema import PgConnection, table
@@ -28,7 +32,11 @@ MAX_INDEXED = {"vector": 2000, "halfvec": 4000}
 HALF_MOST = 65504.0
 # A graph over the items of one value is asked for what is near a place outside it, which takes a better graph.
 PART_CONSTRUCTION = 200
-HALF = "_half"
+HALF, FLAT = "_half", "_flat"
+# What may follow in a name what all indexes of a metric and weight have in common.
+REST = re.compile(f"({HALF})?(({FLAT})?_[0-9a-f]{{12}})?")
+# So many items have a flat index: 10,000 are read in 2 ms.
+FLAT_MOST = 30_000
 
 
 def indexed(metric: str) -> str:
@@ -38,29 +46,27 @@ def indexed(metric: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """An HNSW index of a metric (l2, cosine or w2), over all items or over those that meet one condition."""
+    """A vector index of a metric (l2, cosine or w2), over all items or over those that meet the conditions of a part."""
 
     number: int  # of the collection
     metric: str
     dim: int
     sigma_weight: float = 1.0
     half: bool = False  # of 16-bit numbers, which take half the space
-    part: Condition | None = None
+    part: tuple[Condition, ...] = ()  # the key has a value, or a number in an interval
+    flat: bool = False  # a list of the vectors instead of HNSW
 
     @property
     def name(self) -> str:
         """The name of the index, which has all digits of the weight, since an index that is there already stays."""
         weight = f"_{struct.pack('>d', self.sigma_weight).hex()}" if self.sigma_weight != 1 else ""
-        part = "" if self.part is None else f"_{_hash(self.part.key, canonical(self.part.value))}"
-        return f"{table(self.number)}_{self.metric}{weight}{HALF * self.half}{part}"
+        values = [_hash_of_part(self.part)] if self.part else []
+        return "_".join([f"{table(self.number)}_{self.metric}{weight}{HALF * self.half}{FLAT * self.flat}", *values])
 
     @property
     def label(self) -> str:
         """What its items have in common, for people."""
-        if self.part is None:
-            return "anything"
-        value = json.dumps(self.part.value, ensure_ascii=False)
-        return f"{self.part.key} = {value if len(value) <= SHOWN else value[:SHOWN] + '...'}"
+        return " and ".join(map(_label, self.part)) or "anything"
 
     @property
     def type(self) -> str:
@@ -82,23 +88,27 @@ class Graph:
         """What the index is of, and what a search must order by to use it: mu, or [mu, w sigma].
 
         The vectors of a part are written in another way than those of all items: the planner, which underestimates how far
-        the index over all items has to look for those of a filter, could choose that one otherwise.
+        the index over all items has to look for those of a filter, could choose that one otherwise. Those of flat indexes
+        are written in a third way, since one of them finds all that another way of searching may miss.
         """
         column, width = "both_" if self.metric == "w2" else "mu", int(self.width)
         if self.metric == "w2" and self.sigma_weight != 1:
             weights = [1.0] * self.dim + [float(self.sigma_weight)] * self.dim
             column = f"((both_ * '{weights}'::vector)::vector({width}))"
-        if self.part is not None:
-            return f"(subvector({column}, 1, {width})::{self.type}({width}))"
+        if self.part:  # a count above the number of dimensions means all of them
+            return f"(subvector({column}, 1, {width + self.flat})::{self.type}({width}))"
         return f"({column}::halfvec({width}))" if self.half else column
 
     def statement(self, connection: PgConnection, concurrently: bool = False) -> str:
         """Return the statement that makes the index unless it is there. `concurrently`: items may change meanwhile."""
         what = f"{self.compared} {self.type}_{CLASSES[self.metric]}"
-        how = f" WITH (ef_construction = {PART_CONSTRUCTION})" if self.part else ""
+        method, how = ("ivfflat", " WITH (lists = 1)") if self.flat else ("hnsw", "")
+        if self.part and not self.flat:
+            how = f" WITH (ef_construction = {PART_CONSTRUCTION})"
         where = f" WHERE {predicate(connection, self.part)}" if self.part else ""
         word = "CONCURRENTLY " if concurrently else ""
-        return f"CREATE INDEX {word}IF NOT EXISTS {self.name} ON {table(self.number)} USING hnsw ({what}){how}{where}"
+        start = f"CREATE INDEX {word}IF NOT EXISTS {self.name} ON {table(self.number)}"
+        return f"{start} USING {method} ({what}){how}{where}"
 
 
 def key_index(number: int, key: str) -> str:
@@ -129,14 +139,47 @@ def range_statement(connection: PgConnection, number: int, key: str) -> str:
     return f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {range_index(number, key)} ON {table(number)} (({what}))"
 
 
-def predicate(connection: PgConnection, part: Condition) -> str:
-    """Return the condition as a search writes it, with its values in it."""
-    sql, parameters = pgvector_where((part,))
+def comment(connection: PgConnection, number: int, key: str, bounds: list[float]) -> str:
+    """Return the statement that writes the bounds of a key's intervals on its B-tree index."""
+    text = orjson.dumps({"key": key, "bounds": bounds}).decode()
+    return psycopg.ClientCursor(connection).mogrify(f"COMMENT ON INDEX {range_index(number, key)} IS %s", (text,))
+
+
+def predicate(connection: PgConnection, part: tuple[Condition, ...]) -> str:
+    """Return the conditions as a search writes them, with their values in them."""
+    sql, parameters = pgvector_where(part)
     return psycopg.ClientCursor(connection).mogrify(sql.removeprefix(" AND "), parameters)
+
+
+def is_of_numbers(condition: Condition) -> bool:
+    """Return whether a condition compares the order of numbers."""
+    return condition.operator in ORDERED and not isinstance(condition.value, str)
+
+
+def interval(key: str, low: float | None, high: float | None) -> tuple[Condition, ...]:
+    """Return the conditions for a number at a key of at least `low` and below `high`, if these are not None."""
+    bounds: tuple[tuple[Operator, float | None], ...] = (("gte", low), ("lt", high))
+    return tuple(Condition(key, operator, bound) for operator, bound in bounds if bound is not None)
+
+
+def _label(condition: Condition) -> str:
+    value = json.dumps(condition.value, ensure_ascii=False)
+    sign = ORDERED.get(condition.operator, "=")
+    return f"{condition.key} {sign} {value if len(value) <= SHOWN else value[:SHOWN] + '...'}"
+
+
+def _hash_of_part(part: tuple[Condition, ...]) -> str:
+    if part[0].operator == "eq":
+        return _hash(part[0].key, canonical(part[0].value))
+    return _hash(part[0].key, *((one.operator, one.value) for one in part))
 
 
 def _hash(*values: Any) -> str:
     return hashlib.blake2b(repr(values).encode(), digest_size=6).hexdigest()
+
+
+# The least number, and the one that all are below; None stands for no bound.
+Interval = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +189,9 @@ class Indexes:
     graph: Graph  # over all items; as it would be, if it is not there
     valid: frozenset[str]  # the names of those that can be used
     invalid: frozenset[str]  # the names of those whose making was cut off
-    graphs: frozenset[str]  # the names of all HNSW indexes
+    graphs: frozenset[str]  # the names of all vector indexes
+    sizes: dict[str, float]  # about how many items are in each that can be used
+    intervals: dict[str, list[Interval]]  # by key, in their order: those that have flat indexes
 
     @property
     def has_graph(self) -> bool:
@@ -159,37 +204,73 @@ class Indexes:
 
     def has_range(self, condition: Condition) -> bool:
         """Whether there is a B-tree index for a condition."""
-        is_range = condition.operator in ORDERED and not isinstance(condition.value, str)
-        return is_range and range_index(self.graph.number, condition.key) in self.valid
+        return is_of_numbers(condition) and range_index(self.graph.number, condition.key) in self.valid
 
     def part(self, condition: Condition) -> Graph | None:
-        """Return the HNSW index over the items that meet a condition, if there is one."""
-        graph = replace(self.graph, part=condition)
-        return graph if graph.name in self.valid else None
+        """Return the vector index over the items that meet a condition, if there is one."""
+        graph = replace(self.graph, part=(condition,))
+        return next((one for one in (replace(graph, flat=True), graph) if one.name in self.valid), None)
+
+    def within(self, ordered: Sequence[Condition]) -> list[Graph] | None:
+        """Return the flat indexes that have all items which meet conditions on the number at one key, or None if one lacks."""
+
+        def may_have(low: float | None, high: float | None) -> bool:
+            return all(
+                (high is None or one.value < high)
+                if one.operator in ("gt", "gte")
+                else (low is None or one.value > low or (one.operator == "lte" and one.value == low))
+                for one in ordered
+            )
+
+        key = ordered[0].key
+        found = [
+            graph for graph, bounds in zip(self.flat_of(key), self.intervals.get(key, []), strict=True) if may_have(*bounds)
+        ]
+        return found if found and all(graph.name in self.valid for graph in found) else None
+
+    def flat_of(self, key: str) -> list[Graph]:
+        """Return the flat indexes over the intervals of a key, in their order, as they are or would be."""
+        return [replace(self.graph, part=interval(key, *bounds), flat=True) for bounds in self.intervals.get(key, [])]
+
+    def size(self, graph: Graph) -> float:
+        """Return about how many items an index has that is there."""
+        return self.sizes[graph.name]
 
 
 def indexes(connection: PgConnection, number: int, collection: Collection) -> Indexes:
     """Return the indexes of a collection."""
     rows = connection.execute(
-        "SELECT relname, indisvalid, amname = 'hnsw' FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
-        "JOIN pg_am ON pg_am.oid = relam WHERE indrelid = %s::regclass",
+        "SELECT relname, indisvalid, amname IN ('hnsw', 'ivfflat'), reltuples, obj_description(pg_class.oid, 'pg_class') "
+        "FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam "
+        "WHERE indrelid = %s::regclass",
         (table(number),),
     ).fetchall()
-    valid = frozenset(name for name, is_valid, _ in rows if is_valid)
+    valid = frozenset(row[0] for row in rows if row[1])
     graph = Graph(number, indexed(collection.metric), collection.dim, collection.sigma_weight)
     half = replace(graph, half=True)
     # After a change of the metric the new index has the numbers that the old one had.
-    was_half = graph.name not in valid and any(HALF in name for name, _, _ in rows)
+    was_half = graph.name not in valid and any(HALF in row[0] for row in rows)
     return Indexes(
         half if half.name in valid or was_half else graph,
         valid,
-        frozenset(name for name, is_valid, _ in rows if not is_valid),
-        frozenset(name for name, _, is_graph in rows if is_graph),
+        frozenset(row[0] for row in rows if not row[1]),
+        frozenset(row[0] for row in rows if row[2]),
+        {row[0]: row[3] for row in rows if row[1]},
+        _intervals({row[0]: row[4] for row in rows}, number),
     )
 
 
+def _intervals(comments: dict[str, str | None], number: int) -> dict[str, list[Interval]]:
+    """Return the intervals of the keys, which the comments on their B-tree indexes have."""
+    start = f"{table(number)}_range_"
+    noted = [orjson.loads(text) for name, text in comments.items() if text and name.startswith(start)]
+    return {
+        one["key"]: list(zip([None, *one["bounds"]], [*one["bounds"], None], strict=True)) for one in noted if one["bounds"]
+    }
+
+
 def make_index(connection: PgConnection, number: int, collection: Collection) -> None:
-    """Make the index over all items for the collection's metric and weight, and drop all HNSW indexes of another one."""
+    """Make the index over all items for the collection's metric and weight, and drop all vector indexes of another one."""
     there = indexes(connection, number, collection)
     for name in _others(there):
         connection.execute(f"DROP INDEX {name}")
@@ -200,7 +281,6 @@ def make_index(connection: PgConnection, number: int, collection: Collection) ->
 def _others(there: Indexes) -> Iterator[str]:
     own = replace(there.graph, half=False).name
     for name in sorted(there.graphs):
-        rest = name.removeprefix(own).removeprefix(HALF)
-        is_own = name.startswith(own) and (not rest or len(rest) == 1 + 2 * 6)
+        is_own = name.startswith(own) and REST.fullmatch(name.removeprefix(own))
         if not is_own or name in there.invalid:
             yield name

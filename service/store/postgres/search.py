@@ -1,4 +1,4 @@
-"""Searches in PostgreSQL: with the approximate index, or exact, by measuring every matching item in float64.
+"""Searches in PostgreSQL: with the indexes of vectors, or exact, by measuring every matching item in float64.
 
 Knows nothing of pools or retries.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from service.store.filters import Condition
 from service.store.interface import Collection, Floats, Found, Neighbors, Search
 from service.store.postgres.filters import pgvector_where
-from service.store.postgres.indexes import HALF_MOST, Graph, Indexes, indexed, indexes
+from service.store.postgres.indexes import HALF_MOST, Graph, Indexes, indexed, indexes, is_of_numbers
 from service.store.postgres.known_keys import unknown_keys
 from service.store.postgres.schema import PgConnection, table
 from service.store.postgres.work import ITEM, as_items, find, get, received, vector
@@ -21,7 +21,8 @@ from service.store.sqlite.search import gaussians, in_order, own_id
 from service.store.vectors.candidates import BLOCK, Nearest
 
 # hnsw.ef_search, the candidates of the index: this factor times k, and its bounds. An index of one value has its own least.
-EF_FACTOR, EF_LEAST, EF_PART, EF_MOST = 4, 275, 325, 1000
+# It has another least if there are further conditions.
+EF_FACTOR, EF_LEAST, EF_PART, EF_PART_OF_PART, EF_MOST = 4, 275, 325, 450, 1000
 # The index finds twice as many as wanted, but at most so many more, to be measured in float64: they are not quite in order.
 MORE = 100
 # If fewer candidates than this for each wanted item pass the filter, the most candidates are taken, and the
@@ -37,6 +38,13 @@ EXACT_BELOW = 1000
 MEASURED_AT_ONCE, MEASURED = 5_000, 30_000
 # An `in` with more values than this is not searched value by value.
 FEW_VALUES = 4
+# What ways of searching cost, in vectors of a flat index that are read in the same time: an HNSW index of a value, the one
+# over all items, and measuring the items of a rare value.
+GRAPH_COST, WHOLE_COST, RARE_COST = 35_000, 65_000, 5_000
+# Memory for sorting what flat indexes have: without it they would be sorted in files.
+SORT_MEMORY = "32MB"
+# Indexes of vectors to ask, with the conditions that each adds to the filter.
+Ways = list[tuple[Graph | None, tuple[Condition, ...]]]
 OPERATORS = {"l2": "<->", "cosine": "<=>", "w2": "<->"}
 STREAM = "vae_search"
 
@@ -78,7 +86,7 @@ class _Task:
         self.count, self.sigma_weight = collection.count, collection.sigma_weight
         self.plain = Graph(number, "w2", collection.dim, collection.sigma_weight)
         self.there = there
-        self.passing = self._estimate()
+        self.passing = math.inf
 
     def nearest_of(self, i: int, mu: Floats, sigma: Floats) -> Neighbors:
         """Let the database find the nearest to query i by l2, cosine or the collection's w2, and measure those in float64."""
@@ -86,23 +94,57 @@ class _Task:
         if candidates is not None or there is None:
             graph = there.graph if there and there.graph.metric == "w2" and there.has_graph else self.plain
             return self._nearest(self._found(i, mu, sigma, graph, candidates or self.wanted.k), mu, sigma)
-        ways, limit = self._ways(there), self.wanted.k + min(self.wanted.k, MORE)
-        rows = {row[0]: row for graph, one in ways for row in self._found(i, mu, sigma, graph, limit, one)}
+        first, last = self._ways(there)
+        limit = self.wanted.k + min(self.wanted.k, MORE)
+        for ways, is_last in ((first, False), (last, True)):
+            found = (row for graph, one in ways for row in self._found(i, mu, sigma, graph, limit, one, is_last))
+            rows = {row[0]: row for row in found}
+            if len(rows) >= self._enough(limit):
+                break
         return self._nearest(list(rows.values()), mu, sigma)
 
-    def _ways(self, there: Indexes) -> list[tuple[Graph | None, Condition | None]]:
-        """Return the indexes to ask, one after another, with the condition that each adds to the filter.
+    def _ways(self, there: Indexes) -> tuple[Ways, Ways]:
+        """Return the indexes to try first, if any, and those that are asked for all that pass where the first find too few.
 
-        None stands for no HNSW index: all items are measured that an index of a key finds, by a rare value or a narrow range.
+        None stands for no index of vectors: all items are measured that an index of a key finds, by a rare value or a narrow
+        range. Every condition of the filter with indexes is a way, and so is the index over all items.
         """
+        by_value: list[tuple[float, Ways]] = []
         for condition in self.wanted.filter:
             if condition.operator not in ("eq", "in") or not there.has_key(condition.key):
                 continue
             values = condition.value if condition.operator == "in" else (condition.value,)
             if 1 <= len(values) <= FEW_VALUES:
                 ones = [Condition(condition.key, "eq", value) for value in values]
-                return [(there.part(one), one) for one in ones]
-        return [(None if self.passing <= MEASURED_AT_ONCE else there.graph, None)]
+                parts = [there.part(one) for one in ones]
+                ways: Ways = [(part, (one,)) for part, one in zip(parts, ones, strict=True)]
+                by_value.append((sum(self._cost(there, part) for part in parts), ways))
+        by_range: list[tuple[float, Ways]] = []
+        for key in {one.key: None for one in self.wanted.filter if is_of_numbers(one)}:
+            flat = there.within([one for one in self.wanted.filter if one.key == key and is_of_numbers(one)])
+            if flat is not None:
+                by_range.append((sum(map(there.size, flat)), [(graph, graph.part) for graph in flat]))
+        sorted_ways = sorted(by_value + by_range, key=lambda way: way[0])
+        cost, best = sorted_ways[0] if sorted_ways else (math.inf, [])
+        if best and (by_value or cost <= WHOLE_COST):
+            others = [ways for cost, ways in sorted_ways[1:] if cost <= 2 * WHOLE_COST]
+            is_complete = all(graph is None or graph.flat for graph, _ in best)
+            return ([] if is_complete or not others else best), (best if is_complete or not others else others[0])
+        if best:
+            return [(there.graph, ())], best
+        self.passing = self._estimate()
+        return [], [(None if self.passing <= MEASURED_AT_ONCE else there.graph, ())]
+
+    def _enough(self, limit: int) -> int:
+        """Return how many of the first candidates have to pass, so that no others are looked for."""
+        return min(math.ceil(ENOUGH * self.wanted.k), limit)
+
+    @staticmethod
+    def _cost(there: Indexes, part: Graph | None) -> float:
+        """Return about how many vectors of a flat index are read in the time of a part; None stands for a rare value."""
+        if part is None:
+            return RARE_COST
+        return there.size(part) if part.flat else GRAPH_COST
 
     def _estimate(self) -> float:
         """Return about how many items pass the filter if an index of a key finds them, else infinity."""
@@ -113,33 +155,45 @@ class _Task:
         return float(plans[0]["Plan"]["Plan Rows"])
 
     def _found(
-        self, i: int, mu: Floats, sigma: Floats, graph: Graph | None, limit: int, added: Condition | None = None
+        self,
+        i: int,
+        mu: Floats,
+        sigma: Floats,
+        graph: Graph | None,
+        limit: int,
+        added: tuple[Condition, ...] = (),
+        is_last: bool = True,
     ) -> list[tuple[Any, ...]]:
-        """Return the rows of the items that are nearest to query i, about; all that match if they are fewer than the limit."""
+        """Return the rows of the items that are nearest to query i, about; all that match if they are fewer than the limit.
+
+        `is_last`: if not, only the first candidates of the index are looked at.
+        """
         spelled = graph or self._plain_of()
-        where, parameters = self.where, self.parameters
-        if added is not None:
-            more, values = pgvector_where((added,))
-            where, parameters = where + more, [*parameters, *values]
         excluded = own_id(self.wanted, i)
-        if excluded is not None:
-            where, parameters = f"{where} AND id <> %s", [*parameters, excluded]
+        own, ids = ("", []) if excluded is None else (" AND id <> %s", [excluded])
+        more, values = pgvector_where(added)
+        parameters = [*self.parameters, *values, *ids]
         weight = np.float32(self.sigma_weight)
         query = np.concatenate([mu, weight * sigma]) if spelled.metric == "w2" else mu
         most = self.count - (excluded is not None)
-        few = limit if self.wanted.candidates else min(math.ceil(ENOUGH * self.wanted.k), limit)
+        few = limit if self.wanted.candidates else self._enough(limit)
         ways = [("candidates", few), ("further", limit), ("all", 0)]
+        if graph and graph.flat:  # one of cosines lacks means without a direction
+            ways = [("flat", limit if graph.metric == "cosine" else 0), ("all", 0)]
         rows: list[tuple[Any, ...]] = []
-        for way, enough in ways if graph else ways[2:]:
+        for way, enough in (ways if graph else ways[2:]) if is_last else ways[:1]:
             # Further away, the index misses many of the few that pass.
             if way == "further" and (not rows or self.passing <= MEASURED):
                 continue
+            where = self.where
             if way == "all":  # the stored numbers need no conversion
-                spelled = replace(spelled, half=False, part=None)
+                spelled = replace(spelled, half=False, part=(), flat=False)
+            elif added:  # in this form only what is added says which index of a part can be used
+                where = f" AND coalesce((true{where}), false)"
             by = f"{spelled.compared} {OPERATORS[spelled.metric]} %s::{spelled.type}"
-            nearest = f"SELECT * FROM {self.table} WHERE true{where} ORDER BY {by} LIMIT %s"  # noqa: S608
+            nearest = f"SELECT * FROM {self.table} WHERE true{where}{more}{own} ORDER BY {by} LIMIT %s"  # noqa: S608
             statement = f"SELECT {ITEM} FROM ({nearest}) AS nearest"  # noqa: S608 - only those are converted
-            self._set(limit, way, graph is not None and graph.part is not None)
+            self._set(limit, way, graph is not None and bool(graph.part), is_last)
             # A plan for any parameters, which psycopg could prepare, has no use for the index of one value.
             rows = self.connection.execute(statement, (*parameters, vector(query), limit), prepare=False).fetchall()
             if len(rows) >= min(enough, most):
@@ -150,9 +204,10 @@ class _Task:
         """Return what to order by without an index."""
         return self.plain if self.wanted.metric == "w2" else Graph(self.plain.number, self.wanted.metric, self.dim)
 
-    def _set(self, limit: int, way: str, has_part: bool) -> None:
-        """`way`: whether to look at the first candidates of the index, further ones, or all items."""
-        least = EF_MOST if way == "further" else EF_PART if has_part else EF_LEAST
+    def _set(self, limit: int, way: str, has_part: bool, is_last: bool) -> None:
+        """`way`: whether to look at the first candidates of the index, further ones, all that it has, or all items."""
+        part = EF_PART if len(self.wanted.filter) == 1 else EF_PART_OF_PART
+        least = EF_MOST if way == "further" else part if has_part else EF_LEAST
         is_scan = way == "all"
         settings = {
             "hnsw.ef_search": min(max(EF_FACTOR * self.wanted.k, least), EF_MOST),
@@ -160,9 +215,11 @@ class _Task:
             "hnsw.max_scan_tuples": min(max(SCANNED * limit, SCANNED_LEAST), SCANNED_MOST),
             "enable_indexscan": "off" if is_scan else "on",
             "enable_seqscan": "on" if is_scan else "off",
-            # The planner thinks that measuring all items of a value is faster than their own HNSW index.
-            "enable_bitmapscan": "off" if has_part and not is_scan else "on",
+            # The planner thinks that measuring all items of a value or of a wide range is faster than an index of vectors.
+            "enable_bitmapscan": "off" if (has_part or not is_last) and not is_scan else "on",
         }
+        if way == "flat":
+            settings["work_mem"] = f"'{SORT_MEMORY}'"
         statements = "; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items())
         self.connection.execute(statements.encode(), prepare=False)
 

@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 
 import models
+from tests.autoencoders import save_autoencoder
 from tests.live.diffusers_remote.own_vae import KEY, SCALE, SHIFT
 from tests.live.server import Server, serving
 
@@ -35,8 +36,32 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return made.requires_grad_(False)
 
 
+# Configurations as people have them, from one level to three, with latents of 4, 8 and 16 channels.
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "one-level": {"block_out_channels": (16,), "latent_channels": 16, "sample_size": 16},
+    "no-quant": {
+        **{"block_out_channels": (8, 16), "latent_channels": 8, "sample_size": 16, "force_upcast": False},
+        **{"use_quant_conv": False, "use_post_quant_conv": False, "scaling_factor": 1.5305, "shift_factor": 0.0609},
+    },
+    "channel-scales": {
+        **{"norm_num_groups": 8, "layers_per_block": 2, "sample_size": [16, 24], "mid_block_add_attention": False},
+        **{"latents_mean": [0.1, 0.2, 0.3, 0.4], "latents_std": [1.0, 2.0, 3.0, 4.0]},
+    },
+}
+
+
 @pytest.fixture(scope="session")
-def server(vae: Any) -> Iterator[Server]:
+def configured(vae: Any) -> dict[str, Any]:
+    """Untrained ones of other configurations, which the same service serves under their names."""
+    with torch.random.fork_rng():
+        return {
+            name: save_autoencoder(vae.directory / name, **options).requires_grad_(False)
+            for name, options in CONFIGURATIONS.items()
+        }
+
+
+@pytest.fixture(scope="session")
+def server(vae: Any, configured: dict[str, Any]) -> Iterator[Server]:
     """A service of it, which needs a key. It must end with status 0, and log no traceback."""
     arguments = ("--models-dir", str(vae.directory), "--default-model", "grey", "--max-rows", "8", "--max-batch", "8")
     with serving(*arguments, variables={"VAE_API_KEYS": f"app infer {KEY}"}) as server:

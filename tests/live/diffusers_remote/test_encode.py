@@ -48,6 +48,22 @@ def test_a_picture_is_prepared_as_its_own_processor_does(vae: Any, encoder: str,
     assert close(found, (vae.encode(x).latent_dist.mean - SHIFT) * SCALE)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
+def test_transparency_is_dropped_as_convert_does(vae: Any, encoder: str, mode: str) -> None:
+    """Colours of transparent pixels are those that are stored; other doors blend them with a background."""
+    shown = picture(64, 96).convert(mode)
+    file = BytesIO()
+    if mode in ("RGBA", "LA"):
+        shown.putalpha(Image.linear_gradient("L").resize(shown.size))
+        shown.save(file, "PNG")
+    else:
+        shown.save(file, "PNG", transparency=bytes(range(256)) if mode == "P" else 128)
+    read = Image.open(file)
+    assert read.has_transparency_data
+    x = VaeImageProcessor(vae_scale_factor=FACTOR).preprocess(read.convert("RGB"))
+    assert close(remote_encode(encoder, read, SCALE), vae.encode(x).latent_dist.mean * SCALE)
+
+
 def test_a_picture_comes_back(encoder: str, decoder: str) -> None:
     shown = picture(72, 96)
     z = remote_encode(encoder, shown, SCALE, SHIFT)

@@ -62,6 +62,28 @@ class TestOpening:
         with pytest.raises(TooLarge, match="more than the 6 bytes"):
             read_regular(tmp_path / "file", 6)
 
+    def test_a_file_that_does_not_say_how_large_it_is(self) -> None:
+        status = Path("/proc/self/status")
+        assert status.stat().st_size == 0
+        assert read_regular(status).startswith(b"Name:")
+        assert read_regular(status, 1 << 20).startswith(b"Name:")
+        with pytest.raises(TooLarge, match="more than the 10 bytes"):
+            read_regular(status, 10)
+
+    def test_a_file_that_grows_or_shrinks_while_it_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path, read = tmp_path / "file", os.read
+        for before, after in ((b"content", b"content, and more"), (b"content, and more", b"content"), (b"content", b"")):
+            path.write_bytes(before)
+
+            def changed(descriptor: int, count: int, content: bytes = after) -> bytes:
+                path.write_bytes(content)
+                return read(descriptor, count)
+
+            monkeypatch.setattr(os, "read", changed)
+            assert read_regular(path) == after
+            path.write_bytes(before)
+            assert read_regular(path, 100) == after
+
     def test_a_writer_that_waits_at_a_pipe_goes_on_waiting(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(NotRegular):

@@ -210,7 +210,7 @@ class TestStored:
             ({"name": "a", "type": "category", "categories": ["x"]}, "has 2 to 1000 categories, not 1"),
             ({"name": "a", "type": "category", "categories": ["x", "x"]}, "two of its categories are the same"),
             ({"name": "", "type": "boolean"}, "the name of a column must be text of 1 to 1000 characters"),
-            ({"name": "a", "kind": "number"}, "unexpected keyword argument 'kind'"),
+            ({"name": "a", "kind": "number"}, "column 'a' has the unknown key 'kind'; known keys: name, type"),
             (3, "each of the columns must be an object, not 3"),
         ],
     )

@@ -1,8 +1,10 @@
 """A load that is killed and started again ends with every item exactly once, on one machine."""
 
+import signal
 import sqlite3
+import subprocess
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,19 @@ def test_every_item_is_in_postgres_once_after_five_kills(
     assert main(["dump", "--collection", "some", str(setting / "dump")]) == 0
     with np.load(setting / "dump.npz") as arrays:
         assert len(arrays["mu"]) == COUNT - 2
+
+
+def test_ctrl_c_has_one_exit_status_however_often_it_is_pressed(setting: Path, folder: Path) -> None:
+    with started(["--out", str(setting / "out"), "--model", "grey", str(folder)]) as process:
+        assert process.stderr is not None
+        process.told(1)
+        process.send_signal(signal.SIGINT)
+        assert b"interrupted; run the same command again\n" in process.stderr
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.01)
+    assert process.returncode == 130
 
 
 @pytest.mark.soak

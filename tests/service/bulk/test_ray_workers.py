@@ -1,15 +1,22 @@
 """python -m service.store load --engine ray: the same files, also after kills; and what an actor says."""
 
+import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from pathlib import Path
+from typing import NoReturn, cast
 
 import numpy as np
 import psutil
 import pytest
 import ray
+from ray.exceptions import RayError, RayTaskError
 
+from service.bulk import ray_workers
+from service.bulk.worker import Work
+from service.operations.load_sources import Interrupted, PictureBatch
 from service.store_command import main
 from tests.service.bulk.conftest import COUNT
 from tests.service.bulk.killed import run_killed
@@ -77,3 +84,32 @@ def test_every_item_is_there_once_after_five_kills_with_ray(setting: Path, folde
     assert main(["load", "--out", str(setting / "calm"), *arguments]) == 0
     run_killed(["--out", str(setting / "out"), "--engine", "ray", "--workers", "2", *arguments], 5, COUNT, 0)
     same(setting / "out", setting / "calm")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RayError("The actor died.\n\tclass_name: RayWorker\n\tnode_ip: 192.0.2.1"), "The actor died"),
+        (RayTaskError("map", "Traceback (most recent call last):\n  ...\nMemoryError: too large", MemoryError()), "too large"),
+        (RayError(), "RayError"),
+    ],
+)
+def test_an_error_of_ray_is_told_in_one_line(error: RayError, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(ray_workers, "_started", fail)
+
+    async def batches() -> AsyncIterator[PictureBatch]:
+        yield PictureBatch(["a"], [{}], ["a.png"])
+
+    async def encode() -> None:
+        async with aclosing(ray_workers.on_ray(cast(Work, None), 1, [], batches())) as results:
+            async for _ in results:
+                pass
+
+    with pytest.raises(Interrupted) as raised:
+        asyncio.run(encode())
+    assert str(raised.value).startswith("Ray cannot go on: ")
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)

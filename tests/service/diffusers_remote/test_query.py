@@ -33,7 +33,9 @@ def test_what_is_not_given_is_none_or_the_default() -> None:
 
 @pytest.mark.parametrize("dim", ["0", "-1", "", "1.0", "4,8", "[1]", "1e3", "١", "9" * 13, "9" * 5000, "nan"])
 def test_a_dimension_is_a_positive_whole_number(dim: str) -> None:
-    with pytest.raises(UnusableQuery, match="each shape must be a whole number from 1"):
+    with pytest.raises(
+        UnusableQuery, match="each shape must be a whole number from 1 to 999999999999, one for each dimension, not "
+    ):
         query(shape=[1, dim]).shape("the latents")
 
 

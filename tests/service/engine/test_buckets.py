@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import models
+from service.engine import buckets
 from service.engine.buckets import BucketedProgram, NotInvariant, Steps, T, smaller_buckets
 from service.engine.programs.torch_program import TorchProgram
 from service.latents import noise as seeds
@@ -215,3 +216,19 @@ def of_mates(x: Tensor) -> Tensor:
 def test_an_operation_that_depends_on_the_place_in_the_batch_is_refused(function: Function, reference: int) -> None:
     with pytest.raises(NotInvariant, match=f"batches of {reference}"):
         at_once(operation_of(function, examples(reference)).check_reference())
+
+
+@pytest.mark.parametrize(("long", "runs"), [(1e9, 2), (0.0, 1)])
+def test_a_lone_row_that_takes_long_is_computed_once(monkeypatch: pytest.MonkeyPatch, long: float, runs: int) -> None:
+    """A large picture takes a minute on a CPU; its place in the batch cannot matter."""
+    monkeypatch.setattr(buckets, "LONG_SECONDS", long)
+    seen = list[Tensor]()
+
+    def function(x: Tensor) -> Tensor:
+        seen.append(x)
+        return square(x)
+
+    operation = operation_of(function, examples(1))
+    np.testing.assert_array_equal(at_once(operation.check_reference()).answers, examples(1) ** 2)
+    assert len(seen) == runs
+    assert operation.seconds(1) > 0

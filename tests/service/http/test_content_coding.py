@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.http.body_memory import BodyMemory, BodyShare, MemoryFull
-from service.http.content_coding import EXPANDED_A_TURN, MOST_MEMBERS, Corrupt, expanded
+from service.http.content_coding import (
+    EXPANDED_A_TURN,
+    MOST_MEMBERS,
+    Corrupt,
+    Encoded,
+    compression_of,
+    expanded,
+    stated_coding,
+)
 from service.http.problems import HttpError, Malformed
 from service.http.receive import BodyTooLarge
 
@@ -21,6 +29,45 @@ MOST = 8 * EXPANDED_A_TURN
 
 def share(max_bytes: int = MOST) -> BodyShare:
     return BodyShare(BodyMemory(max_bytes, Counter()))
+
+
+@pytest.mark.parametrize(
+    ("header", "coding"),
+    [
+        ("", ""),
+        ("identity", ""),
+        (" , identity", ""),
+        ("GZIP", "gzip"),
+        ("identity, x-gzip", "x-gzip"),
+        ("deflate,", "deflate"),
+    ],
+)
+def test_the_coding_of_a_header(header: str, coding: str) -> None:
+    assert stated_coding(header, taken=True) == coding
+    if coding:
+        with pytest.raises(Encoded, match="send the body as it is"):
+            stated_coding(header, taken=False)
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ("br", "use gzip, deflate or none"),
+        ("gzip, gzip", "encoded 2 times"),
+        ("gzip, identity, br,deflate", "encoded 3 times"),
+    ],
+)
+def test_codings_that_are_not_undone(header: str, reason: str) -> None:
+    with pytest.raises(Encoded, match=reason):
+        stated_coding(header, taken=True)
+
+
+def test_what_looks_compressed() -> None:
+    for level in range(10):
+        assert compression_of(gzip.compress(b"a picture", level)) == "gzip"
+        assert compression_of(zlib.compress(b"a picture", level)) == "zlib"
+    for other in (b"", b"x", b"{}", b"xy", b"\x1f", b"\x89PNG", b' {"x": 1}'):
+        assert compression_of(other) == ""
 
 
 @pytest.mark.parametrize("coding", COMPRESS)

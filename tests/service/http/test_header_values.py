@@ -1,8 +1,9 @@
-"""Weighted lists and entity tags in request headers."""
+"""Request headers by name, weighted lists and entity tags."""
 
 import pytest
 
-from service.http.header_values import best_coding, qualities, tag_matches
+from service.asgi import Headers
+from service.http.header_values import best_coding, by_name, qualities, tag_matches
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,18 @@ from service.http.header_values import best_coding, qualities, tag_matches
 )
 def test_the_coding_is_one_that_the_caller_takes(header: str, coding: str | None) -> None:
     assert best_coding(header, ("br", "gzip")) == coding
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        ([], {}),
+        ([(b"a", b"1"), (b"b", b"\xe9")], {"a": "1", "b": "\xe9"}),
+        ([(b"a", b"1"), (b"b", b"2"), (b"a", b"3"), (b"a", b"")], {"a": "1, 3, ", "b": "2"}),
+    ],
+)
+def test_headers_that_are_sent_several_times_are_joined(raw: Headers, found: dict[str, str]) -> None:
+    assert by_name(raw) == found
 
 
 def test_qualities() -> None:

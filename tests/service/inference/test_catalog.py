@@ -14,6 +14,7 @@ from models.calibration import CALIBRATION, write_calibration
 from models.mixture import PRIOR
 from service.engine.device import Device, QueueLimits
 from service.inference.catalog import Catalog, CatalogError, UnknownModel, find
+from tests.autoencoders import autoencoder
 
 
 @pytest.fixture
@@ -145,15 +146,28 @@ async def test_a_spoiled_prior_is_named_with_its_file(catalog: Catalog, shelf: P
 # --- models whose numbers cannot be trusted
 
 
-async def test_a_model_that_overflows_is_served_all_the_same(catalog: Catalog, tmp_path: Path) -> None:
-    """Its answers are not finite, but they are the same every time: not a number equals itself."""
-    vae = VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [4]}))
+@pytest.mark.parametrize("side", ["encoder", "decoder"])
+@pytest.mark.parametrize("kind", ["mlp", "autoencoder_kl"])
+async def test_a_model_whose_answers_are_not_finite_is_refused(catalog: Catalog, tmp_path: Path, kind: str, side: str) -> None:
+    """Its weights are finite, but so large that what they are multiplied with is not. No golden answers are beside them."""
+    if kind == "mlp":
+        vae = VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]}, "gaussian", {"link": "identity"}))
+        spoiled = getattr(vae.net, side)
+    else:
+        original = autoencoder()
+        spoiled = getattr(original, side).conv_out
     with torch.no_grad():
-        for parameter in vae.parameters():
+        for parameter in spoiled.parameters():
             parameter.fill_(3e38)
-    models.save(tmp_path / "huge", vae)
-    await catalog.load(tmp_path, (), "huge")
-    assert list(catalog.models) == ["huge"]
+    if kind == "mlp":
+        models.save(tmp_path / "bad", vae)
+    else:
+        original.save_pretrained(tmp_path / "bad")
+    with pytest.raises(
+        CatalogError, match=r"cannot load the model bad: \d+ of the \d+ numbers that .* are NaN or infinite; its"
+    ):
+        await catalog.load(tmp_path, ("bad",), "bad")
+    assert catalog.models == {}
 
 
 async def test_a_calibration_belongs_to_its_weights(catalog: Catalog, shelf: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ from models.ink import CONTRADICTS
 from models.kl_range import KlRange
 from models.preprocess import Preprocessing
 from models.scores import TrainingLatents
-from service.inference.picture_warnings import KlCheck, PictureWarning, Warnings
+from service.inference.picture_warnings import KlCheck, PictureWarning, Warnings, is_flat, perhaps_flat
 
 SPEC = Preprocessing(1, 4, 4)
 DARK, LIGHT = np.zeros((1, 4, 4), np.uint8), np.full((1, 4, 4), 255, np.uint8)
@@ -93,6 +93,20 @@ def test_blank_pictures() -> None:
         (3, "blank", "all pixels are equal (0, 255, 0)"),
         (5, "blank", "all pixels are equal (0)"),
     ]
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 5, 4), (1, 1, 1), (1, 1, 7), (2, 6, 1)])
+def test_no_blank_picture_is_overlooked_among_many(shape: tuple[int, int, int]) -> None:
+    blank = np.repeat(np.arange(0, 256, 5, dtype=np.uint8), shape[0] * shape[1] * shape[2]).reshape(-1, *shape)
+    almost = blank.copy()
+    almost[:, 0, 0, 0] += 1
+    strewn = np.random.default_rng(0).integers(0, 256, blank.shape, np.uint8)
+    for block in (blank, almost, strewn):
+        flat = np.array([is_flat(pixels) for pixels in block])
+        assert (perhaps_flat(block) | ~flat).all()
+    assert perhaps_flat(blank).all()
+    assert strewn[0].size < 100 or not perhaps_flat(strewn).any()
+    assert perhaps_flat(blank[:0]).shape == (0,)
 
 
 def test_what_padding_hides_is_told_only_with_an_unusual_kl() -> None:

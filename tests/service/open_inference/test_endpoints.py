@@ -1,52 +1,21 @@
 """Metadata, health, the repository and statistics; who may do what; an error is JSON with a string `error` everywhere."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
-import pytest
 import torch
 from fastapi import FastAPI
 from pydantic import SecretStr
 
 import models
 from models import VAE, VAEConfig
-from service.app import create_app
-from service.settings import Settings
 from tests.service.open_inference.bodies import ask, infer
+from tests.service.open_inference.conftest import Opened
 
 X = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)
 OPERATIONS = ["encode", "encode_files", "decode", "sample", "interpolate", "reconstruct", "score"]
-Opened = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Path:
-    for seed, name in enumerate(("first", "second", "spare")):
-        torch.manual_seed(seed)
-        models.save(tmp_path / "models" / name, VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]})))
-    return tmp_path / "models"
-
-
-@pytest.fixture
-def opened(shelf: Path, tmp_path: Path) -> Opened:
-    """A function that starts the application with other settings."""
-
-    @asynccontextmanager
-    async def opened(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-        usual = {"models_dir": shelf, "models": ("first", "second"), "default_model": "first", "device": "cpu", "threads": 1}
-        app = create_app(Settings(**{**usual, "engine": "torch", "store": str(tmp_path / "latents.db"), **settings}))
-        async with app.router.lifespan_context(app):
-            await asyncio.wait_for(app.state.started.wait(), 30)
-            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                yield client
-
-    return opened
 
 
 async def test_metadata(client: httpx.AsyncClient) -> None:
@@ -191,6 +160,8 @@ async def test_repository(opened: Opened, shelf: Path) -> None:
         await change("spare/load", 400, json={"parameters": {"file:1/model.onnx": "AAAA"}})
         await change("spare/load", 400, content=b"no JSON")
         await change("spare/unload", 400, json={"parameters": {"unload_dependants": True}})
+        await change("spare/load", 400, json={"parameter": {}})
+        assert (await client.post("/v2/repository/index", json={"redy": True})).status_code == 400
 
 
 async def test_under_a_root_path(opened: Opened) -> None:

@@ -81,7 +81,9 @@ def test_every_route_is_registered_with_a_scope(app: FastAPI) -> None:
     expected |= {"/explore": OPEN, "/explore/main.js": OPEN, "/explorer": CLOSED}
     # A path below one that is registered needs the same, so that nobody finds out without a key what there is.
     expected |= {"/encode/x": "infer", "/health/x": ANY_KEY, "/models/x/map": "infer"}
-    expected |= dict.fromkeys(("/nothing", "/Encode", "/encod", "/%2e", "/models/x/y"), CLOSED)
+    # A slash at the end makes no difference: who may use the path is redirected there.
+    expected |= {"/encode/": "infer", "/v2/": ANY_KEY, "/v2/health/live/": OPEN, "/v2/models/x/infer/": "infer"}
+    expected |= dict.fromkeys(("/nothing", "/v2//", "/Encode", "/encod", "/%2e", "/models/x/y"), CLOSED)
     assert {path: access.scope_of(path) for path in expected} == expected
 
 

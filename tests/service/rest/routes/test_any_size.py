@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import io
-import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from PIL import Image
 
-from models import diffusers_layout
 from service.app import create_app
 from service.settings import Settings
 from tests.autoencoders import CHANNELS, save_autoencoder
@@ -247,22 +245,3 @@ async def test_info_and_metrics_show_lanes_that_were_made_later(client: httpx.As
     (rows,) = [line for line in metrics.splitlines() if line.startswith('vae_rows_total{lane="encode",model="kl"')]
     assert float(rows.split()[-1]) >= sum(lane["rows"] for name, lane in lanes.items() if name.startswith("encode_3x"))
     assert "3x32x4" not in metrics
-
-
-@pytest.mark.asyncio(loop_scope="function")
-async def test_without_diffusers_the_service_starts_and_says_what_to_install(
-    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(diffusers_layout, "find_spec", lambda name: None)
-    app = create_app(settings(directory, tmp_path / "latents.db"))
-    with caplog.at_level(logging.WARNING):
-        async with app.router.lifespan_context(app):
-            await asyncio.wait_for(app.state.started.wait(), PATIENCE)
-            assert (app.state.failure, list(app.state.service.pipeline.catalog.models)) == ("", ["grey"])
-            assert app.state.service.pipeline.catalog.failed == set()
-    (said,) = [record for record in caplog.records if "kl" in record.getMessage()]
-    assert (said.levelname, "pip install 'vae-service[diffusers]'" in said.getMessage()) == ("WARNING", True)
-    named = create_app(settings(directory, tmp_path / "latents.db", models=("grey", "kl")))
-    async with named.router.lifespan_context(named):
-        await asyncio.wait_for(named.state.started.wait(), PATIENCE)
-        assert "pip install 'vae-service[diffusers]'" in named.state.failure

@@ -36,11 +36,11 @@ async def filled(database: str) -> tuple[PgvectorStore, Twin]:
 
 
 def graphs(database: str) -> dict[str, bool]:
-    """HNSW indexes, and whether they are valid."""
+    """Indexes of vectors, and whether they are valid."""
     with psycopg.connect(database) as connection:
         rows = connection.execute(
             "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid JOIN pg_am a ON a.oid = relam "
-            "WHERE amname = 'hnsw'"
+            "WHERE amname IN ('hnsw', 'ivfflat')"
         )
         return dict(rows.fetchall())
 
@@ -132,6 +132,8 @@ async def test_without_an_index_searches_are_exact_until_there_is_one(database: 
             connection.execute("SELECT pg_advisory_lock(%s, 1)", (LOCK,))
             with pytest.raises(StoreBusy, match="another command"):
                 build_indexes(database, "digits", Wanted(), print)
+            # The end of the connection would release the lock some time later.
+            connection.execute("SELECT pg_advisory_unlock(%s, 1)", (LOCK,))
         build_indexes(database, "digits", Wanted(), print)
         assert not (await store.search("digits", DIGEST, asked)).exact
         with pytest.raises(StoreError, match="memory"):
@@ -149,7 +151,7 @@ async def test_the_command_says_what_it_did(database: str, capsys: pytest.Captur
             (["--filter-key", "kind"], "done; indexes made: 3, there already: 1, dropped: 0"),
             (["--filter-key", "kind"], "done; indexes made: 0, there already: 4, dropped: 0"),
             (["--filter-key", "other"], "done; indexes made: 0, there already: 1, dropped: 2"),
-            (["--drop"], "done; HNSW indexes dropped: 1. Searches are exact now, and slow in a large collection; run the "),
+            (["--drop"], "done; vector indexes dropped: 1. Searches are exact now, and slow in a large collection; run the "),
         ):
             assert await asyncio.to_thread(main, [*command, *more]) == 0
             assert capsys.readouterr().out.splitlines()[-1].startswith(last)
