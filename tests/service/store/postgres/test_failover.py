@@ -119,6 +119,52 @@ async def test_a_replica_of_the_dead_primary_shows_nothing_that_the_new_one_lack
         third.remove()
 
 
+async def test_a_replica_that_became_a_primary_answers_no_more(primary: Postgres, name: str) -> None:
+    """Its later changes are not those of the primary."""
+    replica, counts = Replica(primary), Counter[str]()
+    store = ReplicatedStore(primary.address(name), replica.address(name), PATIENCE, counts=counts, away=0)
+    other = PgvectorStore(replica.address(name))
+    try:
+        await store.open()
+        await store.create(DIGITS)
+        replica.catch_up()
+        assert await scanned(store) == []
+        replica.promote()
+        await other.upsert("digits", DIGEST, items(np.random.default_rng(0), ["elsewhere"]))
+        assert await scanned(store) == []
+        assert counts == {"replica": 1, "away": 1}
+    finally:
+        await store.close()
+        await other.close()
+        replica.remove()
+
+
+async def test_addresses_with_several_servers(primary: Postgres, name: str) -> None:
+    """The one for changes finds the replica that was promoted, and the one for reads may mean any of several replicas."""
+    first, second, counts = Replica(primary), Replica(primary), Counter[str]()
+    changed = f"{primary.address(name)},{first.directory}&target_session_attrs=read-write"
+    read = f"{first.address(name)},{second.directory}&load_balance_hosts=random"
+    store = ReplicatedStore(changed, read, 30, counts=counts, away=0)
+    try:
+        await store.open()
+        await store.create(DIGITS)
+        await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a"]))
+        for replica in (first, second):
+            replica.catch_up()
+        assert await asyncio.gather(*(scanned(store) for _ in range(16))) == [["a"]] * 16
+        assert counts["replica"] > 0
+        assert counts["away"] == counts["behind"] == 0
+        primary.kill()
+        first.promote()
+        await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["b"]))
+        assert await scanned(store) == ["a", "b"]
+    finally:
+        await store.close()
+        primary.restart()
+        for replica in (first, second):
+            replica.remove()
+
+
 async def test_a_primary_that_stands_still_is_left_and_not_returned_to(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
     """A change is in the middle of its transaction, and other servers of the address answer."""
     async with opened(PgvectorStore(pair.address, PATIENCE)) as store:
