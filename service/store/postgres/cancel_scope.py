@@ -42,6 +42,11 @@ class CancelScope:
         self._connection: PgConnection | None = None
         self._idle = threading.Event()
 
+    def check(self) -> None:
+        """Raise Stopped if `stop` was called."""
+        if self.is_stopped:
+            raise Stopped
+
     def begin_commit(self) -> None:
         """Note that the work is done, and that the database is asked to confirm it."""
         self.committing_since = time.monotonic()

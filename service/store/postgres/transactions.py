@@ -242,6 +242,7 @@ class Transactions:
             timeline = bound(connection, left, left if side.writes else work.STATEMENT_SECONDS, question)
             self._timelines.check(connection, timeline)
             scope.has_answered, self._away = True, ""
+            scope.check()  # A cancellation that has come meanwhile had nothing to cancel.
             result = task(connection)
         self._timelines.acknowledge(connection)
         return result
