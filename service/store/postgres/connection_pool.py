@@ -64,8 +64,9 @@ class ConnectionPool:
         return connection
 
     def prefer(self, address: str | None) -> None:
-        """Open connections to this one of the servers that the address names, until that fails."""
+        """Open connections to this one of the servers that the address names, until that fails. Close those that are idle."""
         self._preferred = address
+        self.discard()
 
     def discard(self) -> None:
         """Close the idle connections, as when their server does not answer."""

@@ -54,7 +54,7 @@ class Transactions:
     def __init__(self, address: str, patience: float, read_only: bool) -> None:
         """`read_only`: the server refuses every change, and the schema is used as it is."""
         self._address, self._patience, self._read_only = address, patience, read_only
-        self._servers = addresses(address)
+        self._servers = [] if read_only else addresses(address)
         self._migrated = self._is_closed = False
         self._away = ""  # why the database could not be used at the last try; empty if it could
         self._connections = ConnectionPool(address, read_only)
@@ -209,7 +209,7 @@ class Transactions:
 
     def _check_timeline(self, connection: PgConnection, loop: asyncio.AbstractEventLoop) -> None:
         """Raise FormerPrimary if the server is one. Before a new connection is used, all servers of the address are asked."""
-        if self._read_only:
+        if not self._servers:
             return
         if not self._timelines.knows(connection):
             if len(self._servers) > 1:
