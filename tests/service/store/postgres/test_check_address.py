@@ -1,5 +1,9 @@
 """Addresses of PostgreSQL are checked before anything is served, and no message quotes a password."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from service.environment import SettingsError
@@ -54,3 +58,15 @@ def test_the_message_names_the_setting() -> None:
         with pytest.raises(SettingsError, match=f"^{name} has no valid .*: there is no parameter 'hast'") as caught:
             check_store_addresses(settings)
         assert "S3CRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [(["service"], 2), (["service.store", "index", "--collection", "any"], 1)], ids=["service", "store"]
+)
+def test_the_programs_end_with_one_line(command: list[str], status: int) -> None:
+    variables = {**os.environ, "VAE_STORE": "postgresql://u:S3CRET@/vae?hast=x"}
+    ended = subprocess.run([sys.executable, "-m", *command], env=variables, capture_output=True, text=True)
+    assert ended.returncode == status
+    assert ended.stderr == (
+        "error: VAE_STORE has no valid address of PostgreSQL: there is no parameter 'hast'; did you mean 'host'?\n"
+    )
