@@ -23,6 +23,8 @@ from models.scores import UNITS, Array, TrainingLatents, conformal_p, unusual
 from models.sidecar import Companion, read_companion, write_companion
 
 CALIBRATION = "calibration.safetensors"
+# Follows the command that makes a calibration, wherever it is named.
+OF_OTHERS = "(and --data DATA, if the model was not trained by models.train)"
 # Most training latents in the file: /score compares every picture with each of them.
 MOST_LATENTS = 10_000
 MOST_HELD_OUT = 1_000_000
@@ -127,7 +129,7 @@ def read_calibration(directory: Path, digest: str, latent_dim: int) -> Calibrati
     Raises StaleCalibration if it belongs to a checkpoint with another digest, CheckpointError for any other defect.
     """
     path = directory / CALIBRATION
-    again = f"{path} was made with other weights; make it again: python -m models.evaluate {directory} --calibrate"
+    again = f"{path} was made with other weights; make it again: python -m models.evaluate {directory} --calibrate {OF_OTHERS}"
     companion = read_companion(path, digest, StaleCalibration(again), partial(_check_header, path, latent_dim))
     return None if companion is None else _checked(path, companion)
 

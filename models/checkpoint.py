@@ -74,7 +74,7 @@ def load(path: str | Path, revision: str | None = None) -> VAE:
     """
     if is_hub_name(path):
         try:
-            return read(downloaded(str(path), revision, (CONFIG, WEIGHTS))).vae
+            return read(downloaded(str(path), revision, CONFIG, WEIGHTS)).vae
         except HubError as error:
             raise CheckpointError(str(error)) from error
     if revision is not None:

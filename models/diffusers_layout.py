@@ -111,6 +111,14 @@ def digest_of(config: bytes, weights: bytes) -> str:
     return hashlib.sha256(config + weights).hexdigest()
 
 
+def check_storable(config: VAEConfig) -> None:
+    """Raise ValueError for a model that the layout of diffusers cannot hold."""
+    if config.arch != ARCH:
+        raise ValueError(f"the layout of diffusers is for the net {ARCH}, not for {config.arch}")
+    if config.likelihood != "gaussian" or config.likelihood_options.get("link") != "identity":
+        raise ValueError("the layout of diffusers is for a gaussian likelihood with the link 'identity'")
+
+
 def save_diffusers(path: str | Path, vae: VAE, data: Mapping[str, Any] | None = None) -> None:
     """Write a VAE with the net AutoencoderKL as diffusers does, for its `from_pretrained` and for the service.
 
@@ -118,10 +126,7 @@ def save_diffusers(path: str | Path, vae: VAE, data: Mapping[str, Any] | None = 
     cannot hold, OSError.
     """
     config = vae.config
-    if config.arch != ARCH:
-        raise ValueError(f"the layout of diffusers is for the net {ARCH}, not for {config.arch}")
-    if config.likelihood != "gaussian" or config.likelihood_options.get("link") != "identity":
-        raise ValueError("the layout of diffusers is for a gaussian likelihood with the link 'identity'")
+    check_storable(config)
     channels, height, width = config.shape
     sizes = {"in_channels": channels, "out_channels": channels, "sample_size": height if height == width else [height, width]}
     stored = {

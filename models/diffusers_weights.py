@@ -26,6 +26,13 @@ HALF = "diffusion_pytorch_model.fp16.safetensors"
 INDEX, HALF_INDEX = f"{WEIGHTS}.index.json", f"{WEIGHTS}.index.fp16.json"
 # A name without a directory, as diffusers gives it to a shard.
 _SHARD = re.compile(r"diffusion_pytorch_model(\.fp16)?-\d{5}-of-\d{5}(\.fp16)?\.safetensors", re.ASCII)
+# What is downloaded of a repository: the first of these of which it has the first file.
+DOWNLOADS = (
+    (WEIGHTS,),
+    (HALF,),
+    (INDEX, "diffusion_pytorch_model-?????-of-?????.safetensors"),
+    (HALF_INDEX, "diffusion_pytorch_model.fp16-*.safetensors", "diffusion_pytorch_model-*.fp16.safetensors"),
+)
 MAX_INDEX_BYTES, MAX_SHARDS = 1 << 20, 100
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
 PREFIX = "net.autoencoder."
@@ -103,7 +110,8 @@ def _shards(index: Path) -> tuple[Path, ...]:
 def _checked(index: Path, name: str, tensors: set[str]) -> Path:
     path = index.parent / name
     try:
-        if path.resolve(strict=True).parent != index.parent.resolve():
+        # In the cache of the Hugging Face hub all files are links into one folder, the index as well as its shards.
+        if path.resolve(strict=True).parent not in (index.parent.resolve(), index.resolve().parent):
             raise CheckpointError(
                 f"{path}: is a link to a file elsewhere; shards must be in the folder itself, so copy it there"
             )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Fit = Literal["pad", "crop", "stretch"]
 # Beside these, for nets that take pictures of any size; see `Preprocessing`.
-AnyFit = Literal[Fit, "exact", "own"]
+AnyFit = Literal[Fit, "exact", "any_size"]
 Box = tuple[float, float, float, float]
 
 
@@ -22,7 +22,7 @@ def placed(size: tuple[int, int], spec: "Preprocessing") -> tuple[tuple[int, int
     """Return the size (width, height) to which an upright picture is resampled, and the box that is cut out of it."""
     width, height = size
     wanted, whole = (spec.width, spec.height), (0.0, 0.0, float(width), float(height))
-    if spec.fit == "own":
+    if spec.fit == "any_size":
         return _own(size, spec)
     if size == wanted or spec.fit == "stretch":
         return wanted, whole

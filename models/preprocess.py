@@ -57,8 +57,8 @@ class Preprocessing:
 
     `fit` says what happens to another aspect ratio: "pad" keeps the whole picture and adds bars, "crop" cuts out the
     middle, "stretch" distorts. A picture that already has the right size is never resampled. For nets that take pictures of
-    any size, "exact" refuses those of another size, and "own" keeps the size of a picture: it cuts out the middle, so that
-    the sides become multiples of `height` and `width`.
+    any size, "exact" refuses those of another size, and "any_size" keeps the size of a picture: it cuts out the middle, so
+    that the sides become multiples of `height` and `width`.
 
     `range` has the values that become 0 and 255 in pictures with more than 8 bits (None: see `depth_of`). `ink` says how the
     training pictures look: light on dark, or dark on light; the bars of "pad" are its background. `background` says what
@@ -127,7 +127,7 @@ def preprocess(image: Image.Image, spec: Preprocessing, notes: list[Note] | None
 
     EXIF orientation is applied, transparency is blended with a background, deep greys are reduced to 8 bits, and CMYK, Lab
     and palettes become RGB. A large JPEG is decoded at a fraction of its size (see `draft`). `notes` receives what cannot be
-    right: `blank`, `clipped`, `low_range`, and `cut` for a picture that was cut with the fit "own". Raises WrongSize, and
+    right: `blank`, `clipped`, `low_range`, and `cut` for a picture that was cut with the fit "any_size". Raises WrongSize, and
     whatever Pillow raises for a picture that it cannot decode.
     """
     draft(image, spec)
@@ -135,7 +135,7 @@ def preprocess(image: Image.Image, spec: Preprocessing, notes: list[Note] | None
     orientation = _orientation(image)
     size = (image.height, image.width) if orientation in _SIDEWAYS else image.size
     inner, box = placed(size, spec)
-    if notes is not None and spec.fit == "own" and inner != size:
+    if notes is not None and spec.fit == "any_size" and inner != size:
         notes.append(
             ("cut", f"the middle, {inner[1]} x {inner[0]} pixels, was cut out of {size[1]} x {size[0]} (height x width)")
         )
@@ -156,14 +156,14 @@ def preprocess(image: Image.Image, spec: Preprocessing, notes: list[Note] | None
             after = f" after blending the transparent picture with {blend}; try another background"
         blank = blank_note(pixels, after)
         notes.extend([blank] if blank else [])
-        if spec.fit != "own" and pixels.shape != spec.shape and contradicts(pixels, spec.ink):
+        if spec.fit != "any_size" and pixels.shape != spec.shape and contradicts(pixels, spec.ink):
             notes.append((CONTRADICTS, ""))
     return np.ascontiguousarray(_padded(pixels, spec))
 
 
 def _padded(pixels: Pixels, spec: Preprocessing) -> Pixels:
     """Put a picture (C, h, w) into the middle of one of the model's size, on the background of the ink."""
-    if pixels.shape == spec.shape or spec.fit == "own":
+    if pixels.shape == spec.shape or spec.fit == "any_size":
         return pixels
     height, width = pixels.shape[1:]
     top, left = (spec.height - height) // 2, (spec.width - width) // 2
@@ -184,7 +184,7 @@ def draft(image: Image.Image, spec: Preprocessing) -> None:
     that the final picture differs only by rounding. Decoding takes a fraction of the time and memory.
     """
     width, height = image.size
-    if spec.fit in ("exact", "own"):  # They never resample.
+    if spec.fit in ("exact", "any_size"):  # They never resample.
         return
     if not isinstance(image, JpegImageFile) or not image.tile or image.decoderconfig or width * height <= DRAFT_PIXELS:
         return

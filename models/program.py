@@ -1,4 +1,4 @@
-"""The name and the version of a command, for its --help and --version. Knows nothing of what the commands do."""
+"""The name and the version of a command, and how it passes on errors. Knows nothing of what the commands do."""
 
 import argparse
 import shlex
@@ -50,3 +50,9 @@ def version_line() -> str:
 def add_version_flag(parser: argparse.ArgumentParser) -> None:
     """Add --version, which prints the version and exits."""
     parser.add_argument("--version", action="version", version=version_line(), help="print the version and exit")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the type of another library's error and the first line of its message, of at most 200 characters."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    return f"{type(error).__name__}: {line if len(line) <= 200 else f'{line[:200]}...'}"

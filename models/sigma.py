@@ -88,7 +88,7 @@ def told(data: Mapping[str, Any], of: Kind = KINDS["picture"]) -> str:
         line = f"pixel sigma {found['value']:.4f}, {kind}; {on} is {rmse:.4f}"
     if beta is None:
         return line
-    line += f"; the effective beta against a decoder with the best pixel sigma is {beta:.3g}"
+    line += f"; on these {of.many}, the effective beta against a decoder with the best pixel sigma is {beta:.3g}"
     far = found["kind"] != "optimal" and not 1 / FAR <= beta <= FAR
     line += ", so the ELBO depends on the choice of the pixel sigma; --sigma optimal calibrates it" if far else ""
     return of.worded(line)

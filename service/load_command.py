@@ -16,6 +16,7 @@ from tqdm import tqdm
 from models.files.atomic_file import check_writable
 from models.kinds import kind_of
 from models.kinds.beside import Beside
+from models.readers.formats import SUFFIXES
 from models.readers.left_out import listed, plural
 from models.readers.path_names import expanded, shown
 from models.readers.ranges import pixel_lines
@@ -30,7 +31,7 @@ from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.load_model import check_model, new_of, work_of
 from service.operations.load_sources import Interrupted, LoadError, Source, sources_of
-from service.operations.parquet_pictures import ParquetColumns
+from service.operations.parquet_pictures import PARQUET, ParquetColumns
 from service.operations.row_sources import row_sources
 from service.settings import Settings
 from service.store import POSTGRES, LatentStore, opened_store
@@ -164,13 +165,19 @@ def _sources(options: argparse.Namespace, model: ServedModel) -> list[Source]:
         raise LoadError(
             f"--background, --invert and --picture-column are for pictures, and {model.name!r} is no model of pictures"
         )
+    if options.engine == "ray":
+        raise LoadError(
+            f"--engine ray is for pictures, and {model.name!r} is no model of pictures; leave --engine out; nothing was stored"
+        )
     return row_sources(paths, model.kind, None if beside == Beside() else partial(model.kind.beside, beside=beside))
 
 
 def _check_files(options: argparse.Namespace) -> None:
-    """Raise StoreError or WriteError if the files that are named for writing cannot be, before anything is read."""
+    """Raise StoreError or WriteError if a file that is named cannot be read or written so, before anything is read."""
     if options.unreadable is not None:
         check_writable(options.unreadable)
+    if options.engine == "ray":
+        _check_files_of_ray(options)
     if options.out is None:
         return
     for path in map(expanded, options.paths):
@@ -178,6 +185,16 @@ def _check_files(options: argparse.Namespace) -> None:
             raise StoreError(
                 f"--out {shown(options.out)} is in {shown(path)}, which is read: the next load would read what this one "
                 "writes; choose a directory outside of it; nothing was stored"
+            )
+
+
+def _check_files_of_ray(options: argparse.Namespace) -> None:
+    """Raise StoreError if something is named that other machines cannot read: they get names of files, and no arrays."""
+    for path in map(expanded, options.paths):
+        if path.is_file() and path.suffix.lower() not in (*SUFFIXES, PARQUET):
+            raise StoreError(
+                f"--engine ray is for picture files, folders of them and Parquet files with pictures, and {shown(path)} is "
+                "none of them; leave --engine out for this file; nothing was stored"
             )
 
 

@@ -3,7 +3,6 @@
 Knows nothing of what the values are used for.
 """
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from service.environment import PREFIX, Environment, of_kubernetes, platform_por
 from service.environment import SettingsError as SettingsError
 from service.http.addresses import HIGHEST_PORT, check_host_name, check_origin, check_proxy, check_root_path
 from service.setting_files import MAX_KEYS_BYTES, text_of, values_of_files
+from service.suggestion import suggestion
 
 # Variables of `python -m models.train`, which may be set in the same environment.
 FOREIGN = {"VAE_DATA_DIR"}
@@ -294,7 +294,5 @@ def refuse_unknown(environment: Mapping[str, str] = os.environ) -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | FOREIGN
     for name in sorted(set(environment) - set(of_kubernetes(environment))):
         if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=SIMILAR)
-            raise SettingsError(
-                f"unknown setting {name}" + (f"; did you mean {near[0]}?" if near else "; python -m service --help lists all")
-            )
+            hint = suggestion(name.upper(), known, "python -m service --help lists all", SIMILAR)
+            raise SettingsError(f"unknown setting {name}; {hint}")

@@ -23,7 +23,10 @@ SERVICE = [name for name in MODULES if name.split(".")[0] == "service"]
 WEB = {"fastapi", "fastapi_offline", "starlette"}
 TRAINING = ("models.train", "models.data", "models.evaluate", "models.nets")
 # small modules that any package may import
-GROUND = ("service.allowed_values", "service.asgi", "service.json_types", "service.thread_pool", "service.timings")
+GROUND = (
+    *("service.allowed_values", "service.asgi", "service.json_types", "service.suggestion", "service.thread_pool"),
+    "service.timings",
+)
 LONGEST_GROUND = 60
 # directly in service; they put the packages together
 ABOVE = (

@@ -145,20 +145,25 @@ def _warning_count(response: httpx.Response) -> int:
 
 def _read_posteriors(response: httpx.Response) -> Posteriors:
     mu, sigma = npy.parse(response.content)
-    return Posteriors(mu, sigma, *label_of(response), _warning_count(response))
+    return Posteriors(mu, sigma, *label_of(response), _warning_count(response), latent_shape=_latent_shape(response))
 
 
 def _read_more(response: httpx.Response) -> Posteriors:
     """Read posteriors with what only JSON can carry."""
-    return _parsed(partial(_posteriors, *label_of(response)), response)
+    return _parsed(partial(_posteriors, *label_of(response), _latent_shape(response)), response)
 
 
-def _posteriors(model: str, digest: str, answer: dict[str, Any]) -> Posteriors:
+def _latent_shape(response: httpx.Response) -> tuple[int, ...]:
+    """Return the shape of the latents of an answer, (C, h, w); () if they are flat."""
+    stated = response.headers.get("x-latent-shape", "")
+    return tuple(map(int, stated.split(","))) if stated else ()
+
+
+def _posteriors(model: str, digest: str, latent_shape: tuple[int, ...], answer: dict[str, Any]) -> Posteriors:
     arrays = {name: npy.floats(answer[name]) for name in ROWS if name in answer}
     warnings = warnings_of(answer)
-    return Posteriors(
-        **arrays, model=model, digest=digest, warning_count=len(warnings), warnings=warnings, seed=answer.get("seed")
-    )
+    about: dict[str, Any] = {"model": model, "digest": digest, "latent_shape": latent_shape, "seed": answer.get("seed")}
+    return Posteriors(**arrays, **about, warning_count=len(warnings), warnings=warnings)
 
 
 def read_pictures(response: httpx.Response) -> Decoded:
@@ -214,7 +219,7 @@ def decode(
     max_length: int | None = None,
 ) -> Call[Decoded]:
     """Latents, or the mu of posteriors -> pictures."""
-    file, count = npy.latents_file(z.mu if isinstance(z, Posteriors) else z)
+    file, count = npy.latents_file(z.mu, z.latent_shape) if isinstance(z, Posteriors) else npy.latents_file(z)
     headers = options.headers(Accept=NPY, Content_Type=NPY)
     steps = {"temperature": temperature, "max_length": max_length}
     params = query(model=options.model, label=label_text(options.label), pixels=pixels, seed=seed, dtype=dtype, **steps)

@@ -55,20 +55,23 @@ def array_file(values: "NDArray[Any]") -> bytes:
     return b"".join((_header(descr, values.shape), numpy.ascontiguousarray(values, descr).data))
 
 
-def latents_file(value: Any) -> tuple[bytes, int]:
-    """Return (npy file of float32 (N, D), N) for latents, (N, D) or (D,), arrays or lists. Raises ValueError, TypeError."""
+def latents_file(value: Any, shape: tuple[int, ...] = ()) -> tuple[bytes, int]:
+    """Return (npy file of float32 (N, D), N) for latents, (N, D) or (D,), arrays or lists. Raises ValueError, TypeError.
+
+    `shape`: that of each latent in the file, whose D numbers are then (N, *shape).
+    """
     if numpy is not None:
         if numpy.iscomplexobj(value := numpy.asarray(value)):
             raise TypeError(f"latents must be real numbers, not {value.dtype}")
         z = numpy.atleast_2d(value.astype(numpy.float32))
-        return array_file(z), len(z)
+        return array_file(z.reshape(len(z), *shape) if shape else z), len(z)
     rows = [list(row) for row in value] if len(value) and isinstance(value[0], Sequence) else [list(value)]
     if len({len(row) for row in rows}) != 1:
         raise ValueError("all latents must have the same number of dimensions")
     numbers = array.array("f", [number for row in rows for number in row])
     if sys.byteorder == "big":
         numbers.byteswap()
-    return _header("<f4", (len(rows), len(rows[0]))) + numbers.tobytes(), len(rows)
+    return _header("<f4", (len(rows), *(shape or (len(rows[0]),)))) + numbers.tobytes(), len(rows)
 
 
 def lists(value: Any) -> Any:

@@ -37,6 +37,9 @@ class Posteriors:
     `logvar`, `kl` (N,), `kl_per_dim`, and `z`, which was drawn with `seed`, are None unless `include` asked for them.
     `warning_count` is the number of the service's warnings, such as of blank pictures. Their texts are in `warnings`, if
     anything was included; `include=["warnings"]` asks for nothing else.
+
+    `latent_shape` is (C, h, w) for a model whose latents have a shape, which depends on the size of the pictures, and () for
+    others: `mu.reshape(-1, *latent_shape)`. `decode` takes such posteriors as they are.
     """
 
     mu: "NDArray[np.float32]"
@@ -50,6 +53,7 @@ class Posteriors:
     kl_per_dim: "NDArray[np.float32] | None" = None
     z: "NDArray[np.float32] | None" = None
     seed: int | None = None
+    latent_shape: tuple[int, ...] = ()
 
     @property
     def label(self) -> str | None:
@@ -77,10 +81,17 @@ class Posteriors:
         if len(models) > 1:
             (first, second, *_) = (f"{name} {digest}" for name, digest in models)
             raise ModelChanged(f"the model was replaced meanwhile: {first} became {second}; encode all pictures again")
+        shapes = sorted({part.latent_shape for part in parts})
+        if len(shapes) > 1:
+            raise ValueError(
+                f"the pictures have several sizes: their latents have the shapes {shapes[0]} and {shapes[1]}; encode those of "
+                "one size together"
+            )
         arrays = {name: [getattr(part, name) for part in parts] for name in ROWS}
         joined = {name: npy.join(all_) for name, all_ in arrays.items() if not any(one is None for one in all_)}
         count = sum(part.warning_count for part in parts)
-        return cls(**joined, model=parts[0].model, digest=parts[0].digest, warning_count=count, warnings=all_warnings(parts))
+        about: dict[str, Any] = {"model": parts[0].model, "digest": parts[0].digest, "latent_shape": shapes[0]}
+        return cls(**joined, **about, warning_count=count, warnings=all_warnings(parts))
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,9 @@ from service.store import POSTGRES
 
 # Serve counts the requests of a replica, too. It must never be the one who refuses, so that callers get our answers.
 SERVE_MARGIN = 2
+# How often Serve asks each replica whether it works, and how long it waits for the answer, which does not depend on the queue.
+# After three failures in a row it gives a replica up: one that stands still after 20 seconds at most.
+HEALTH_SECONDS = 5.0
 # How often a replica that shuts down looks whether its last requests are answered, and the time it has to close the store.
 WAIT_SECONDS, CLOSING_SECONDS = 0.5, 5.0
 
@@ -50,7 +53,8 @@ def app(arguments: Arguments) -> Application:
         max_ongoing_requests=SERVE_MARGIN * settings.max_connections,
         graceful_shutdown_wait_loop_s=WAIT_SECONDS,
         graceful_shutdown_timeout_s=settings.drain_seconds + settings.shutdown_seconds + CLOSING_SECONDS,
-        health_check_timeout_s=settings.heartbeat_seconds,
+        health_check_period_s=HEALTH_SECONDS,
+        health_check_timeout_s=HEALTH_SECONDS,
         ray_actor_options={"num_cpus": 1},
     )
     deployment: Deployment = options(serve.ingress()(Replica))

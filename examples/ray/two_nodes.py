@@ -24,6 +24,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "deploy" / "ray" / "serve.yaml"
 MEMORY_BYTES = 80 << 20  # of each node's object store, which Serve hardly uses
+# The path of a socket may have so many bytes, the last of which are what Ray adds to the directory that it is given.
+SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
+OF_RAY = "/ray/session_2026-01-31_23-59-59_000000_1234567/sockets/plasma_store.1"
 
 
 def main() -> None:
@@ -31,6 +34,7 @@ def main() -> None:
     options = _options()
     ports = [options.port or free_port(), *(free_port() for _ in range(options.nodes - 1))]
     with tempfile.TemporaryDirectory(prefix="vae-ray-") as name:
+        check_length(name)
         os.environ.update(environment(ports, name, options.variable))
         from ray.cluster_utils import Cluster  # imported late: Ray reads the variables when it is imported
 
@@ -79,6 +83,16 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def check_length(directory: str) -> None:
+    """End the process if paths of Ray's sockets below the directory would be too long."""
+    found, allowed = len(os.fsencode(directory)), SOCKET_PATH_BYTES - len(OF_RAY)
+    if found > allowed:
+        sys.exit(
+            f"error: the path of the directory for temporary files, {directory}, has {found} bytes, and at most {allowed} are "
+            "allowed, because Ray has sockets below it, whose paths are short; set TMPDIR to a shorter path, such as /tmp"
+        )
+
+
 def environment(ports: list[int], directory: str, variables: list[str]) -> dict[str, str]:
     """Return variables for all processes of the cluster, whose files lie in the directory."""
     return {
@@ -89,6 +103,7 @@ def environment(ports: list[int], directory: str, variables: list[str]) -> dict[
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.ray.proxy:model_middleware",
         "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(ports[-1]),
+        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
         **dict(one.split("=", 1) for one in variables),
     }
 

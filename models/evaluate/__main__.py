@@ -7,10 +7,10 @@ calibration.safetensors, with which scores get p-values. --report writes one HTM
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +19,25 @@ import torch
 from models import aggregate
 from models.calibration import CALIBRATION, read_calibration, write_calibration
 from models.checkpoint import Checkpoint, CheckpointError, read
-from models.data import Items, Splits, class_names, data_kind, load_data
-from models.data.conditions import conditioned
+from models.data import Items, Splits, data_kind, load_data
 from models.data.sources import known
-from models.evaluate import agreement, calibrate, card, pictures, unusual
+from models.evaluate import agreement, calibrate, card, card_file, pictures, unusual
+from models.evaluate.held_out import is_recorded
+from models.evaluate.loading import load_splits
 from models.evaluate.measure import evaluate, fit_prior
-from models.files.atomic_file import write_atomically
 from models.files.directory_lock import DirectoryInUse, locked
 from models.golden import write_golden
-from models.metrics_file import METRICS, read_metrics
+from models.metrics_file import METRICS, as_numbers, finite, read_metrics, write_metrics
 from models.mixture import GaussianMixture, read_prior, write_prior
 from models.program import add_version_flag, program
 from models.readers.download import DataError
 from models.readers.left_out import one_of
-from models.readers.path_names import expanded, shown, storable
+from models.readers.path_names import storable
 from models.scores import SAMPLES as CALIBRATION_SAMPLES
 from models.train import flag_types
 from models.train.devices import DeviceError, choose_device
 from models.train.flags import add_data_flags
 from models.train.kinds import TRAINING
-from models.train.run_directory import data_digest
 
 # Far more samples than any published bound has (5,000).
 MOST_SAMPLES = 100_000
@@ -47,48 +46,6 @@ SAMPLES = 500
 
 class EvaluationError(Exception):
     """The evaluation cannot be done; the message says why."""
-
-
-def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
-    """Load the data that the checkpoint was trained on, after a check, or those of --data. Raises DataError."""
-    name = args.data or checkpoint.manifest.data.get("name")
-    if not name:
-        raise DataError("the checkpoint does not name its data: add --data")
-    of = checkpoint.vae.kind
-    if (kind := data_kind(name)) is not of:
-        raise DataError(f"{name} has {kind.many}, and the model is one of {of.many}")
-    options = TRAINING[of.name].options_again(checkpoint.manifest)
-    if args.pack and args.data:
-        raise DataError("--pack has the data that the model was trained on, --data names others: choose one of them")
-    if args.pack and not os.path.lexists(expanded(args.pack)):
-        raise DataError(
-            f"--pack {shown(args.pack)}: no such file; models.evaluate only reads what models.train --pack has "
-            "written: name that file, or leave --pack out to read the data themselves"
-        )
-    splits = load_data(f"packed:{args.pack}" if args.pack else name, args.data_dir, options, args.mirror)
-    print(*splits.summary, sep="\n", end="\n" if splits.summary else "", file=sys.stderr)
-    if tuple(splits.test.x.shape[1:]) != checkpoint.vae.config.shape:
-        raise DataError(
-            f"{name} has {of.many} of shape {tuple(splits.test.x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
-        )
-    was = checkpoint.manifest.data.get("digest")
-    if not args.data and isinstance(was, str) and was != (found := data_digest(splits.train.x)):
-        raise DataError(
-            f"{name} is not what the model was trained on: its training {of.many} have the SHA-256 {found[:12]}..., the "
-            f"checkpoint recorded {was[:12]}...; restore the old data, or add --data {name} to measure on the current data"
-        )
-    return told(splits, checkpoint, name)
-
-
-def told(splits: Splits, checkpoint: Checkpoint, name: str) -> Splits:
-    """Return the splits with what a conditional model is told about each item. Raises DataError."""
-    condition, classes = checkpoint.vae.config.condition, splits.classes or class_names({"name": name})
-    train, test = (
-        conditioned(items, condition, classes, part, name)
-        for part, items in (("training", splits.train), ("test", splits.test))
-    )
-    own = splits.validation and conditioned(splits.validation, condition, classes, "validation", name)
-    return replace(splits, train=train, test=test, validation=own)
 
 
 def _shorten(items: Items, limit: int | None) -> Items:
@@ -114,7 +71,7 @@ def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, d
     metrics = evaluate(checkpoint, splits, args.samples or SAMPLES, args.seed, device, prior)
     if args.limit is not None:
         metrics["protocol"]["limit"] = args.limit
-    return metrics
+    return finite(metrics)
 
 
 def recorded(path: Path) -> dict[str, Any]:
@@ -153,8 +110,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _calibrate(args: argparse.Namespace) -> dict[str, Any]:
     """Write the calibration, say what it is, and go on with --recorded."""
     checkpoint = read(args.path)
-    if args.fit_prior or args.limit is not None or args.data:
-        raise EvaluationError("--calibrate uses the data of the training, whole: leave out --fit-prior, --limit and --data")
+    if args.fit_prior or args.limit is not None:
+        raise EvaluationError("--calibrate uses whole splits, and fits no prior: leave out --fit-prior and --limit")
+    if args.data and is_recorded(checkpoint.manifest.data):
+        raise EvaluationError(
+            "--calibrate uses the data of the training, of which the checkpoint records what was held out: leave out --data"
+        )
     if args.samples is not None:
         raise EvaluationError(
             f"--calibrate scores with {CALIBRATION_SAMPLES} samples, and --samples is for measuring: leave out --samples"
@@ -163,12 +124,18 @@ def _calibrate(args: argparse.Namespace) -> dict[str, Any]:
         raise EvaluationError("--calibrate does not measure what the report shows: add --recorded, or leave out --report")
     splits, others = load_splits(checkpoint, args), dict[str, torch.Tensor]()
     for name in args.strangers:
-        kind, separator, path = name.partition(":")
-        others[f"{kind}{separator}{Path(path).stem}"] = _strangers(name, checkpoint, args)
-    found = calibrate.calibrate(checkpoint, splits, args.seed, choose_device(args.device), others)
+        others[_named(name)] = _strangers(name, checkpoint, args)
+    given = _named(args.data) if args.data else None
+    found = calibrate.calibrate(checkpoint, splits, args.seed, choose_device(args.device), others, given)
     write_calibration(args.path, found, checkpoint.digest)
     print(f"calibration: {args.path / CALIBRATION}", *map(checkpoint.vae.kind.worded, unusual.lines(found)), sep="\n")
     return _evaluate(args) if args.recorded else {}
+
+
+def _named(name: str) -> str:
+    """Return the name of a data set without the directories of its path."""
+    kind, separator, path = name.partition(":")
+    return f"{kind}{separator}{Path(path).stem}"
 
 
 def _strangers(name: str, checkpoint: Checkpoint, args: argparse.Namespace) -> torch.Tensor:
@@ -198,22 +165,26 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
         metrics = recorded(args.path)
     else:
         metrics = measured(checkpoint, splits, args, choose_device(args.device))
-        write_atomically(args.path / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
+        write_metrics(args.path, metrics)
     prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
     mixture = None if prior is None else prior.mixture
     checkpoint.vae.cpu()
     write_golden(args.path, checkpoint, splits.test.x, splits.test.labels, splits.test.condition)
     drawn = pictures.write_pictures(args.path, checkpoint.vae, splits.test, mixture, spec=checkpoint.manifest.preprocessing)
     print(
-        *agreement.lines(metrics, checkpoint.vae.kind), sep="\n", end="\n" if "agreement" in metrics else "", file=sys.stderr
+        *agreement.lines(as_numbers(metrics), checkpoint.vae.kind),
+        sep="\n",
+        end="\n" if "agreement" in metrics else "",
+        file=sys.stderr,
     )
     calibration = read_calibration(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
     known = None if calibration is None else calibration.record
-    card.write_card(args.path, checkpoint.manifest, metrics, drawn, known)
+    text = partial(card.card, args.path, checkpoint.manifest, metrics, [one.name for one in drawn], known)
+    print(card_file.write_card(args.path, text, args.overwrite_card), file=sys.stderr)
     if "left_out" in metrics["protocol"]:
         print(f"left out: {metrics['protocol']['left_out']}", file=sys.stderr)
     if args.report is not None:
-        print(_write_report(args, checkpoint, splits, metrics, mixture, known), file=sys.stderr)
+        print(_write_report(args, checkpoint, splits, as_numbers(metrics), mixture, known), file=sys.stderr)
     return metrics
 
 
@@ -292,6 +263,10 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add = parser.add_argument_group("output").add_argument
     add("--report", nargs="?", const="", metavar="DIR", help="write an HTML report into DIR (default: PATH/report)")
+    add(
+        "--overwrite-card", action="store_true",
+        help="write the card into README.md even if that has a text of yours, which is lost (without: into README.vae.md)",
+    )  # fmt: skip
     add("--recorded", action="store_true", help="reuse the numbers in metrics.json; only write pictures, card and report")
     return parser
 

@@ -7,10 +7,10 @@ import math
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from models.condition import blocks
 from models.distributions import DiagonalGaussian
+from models.evaluate.progress import followed
 from models.mixture import GaussianMixture
 from models.objective import evidence_lower_bound
 from models.vae import VAE
@@ -38,7 +38,7 @@ def likelihood_bounds(
     if mixture is not None:
         mixture = mixture.to(x.device).to(x.dtype if x.is_floating_point() else torch.float32)  # tokens are integers
     parts = list(blocks(vae, x, condition, BLOCK_ITEMS))
-    for own, block in tqdm(parts, f"{samples}-sample bound", unit="block", disable=None):
+    for own, block in followed(parts, f"{samples}-sample bound", [len(block) for _, block in parts]):
         eps = torch.randn(samples, len(block), vae.config.latent_dim, generator=noise, device=x.device)
         for name, values in block_bounds(own, vae.kind.cut(block), eps, mixture).items():
             found.setdefault(name, []).append(values)

@@ -5,7 +5,7 @@ Knows nothing of the command line. `models.calibration` has the file, `models.sc
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,12 @@ from models import regret, scores
 from models.calibration import MOST_LATENTS, Calibration, rounded, smallest_p
 from models.checkpoint import Checkpoint
 from models.condition import blocks, in_turn
-from models.data import Items, Splits, class_names, rows_of
+from models.data import Items, Splits, class_names
 from models.evaluate import among_others
+from models.evaluate.held_out import given_split, held_out_split
 from models.evaluate.kinds import measuring_for
-from models.evaluate.measure import training_choice
+from models.evaluate.progress import followed
 from models.evaluate.strangers import auroc, uniformity
-from models.readers.download import DataError
 from models.scores import Array, TrainingLatents
 from models.vae import VAE
 
@@ -42,13 +42,15 @@ MOST_REGRETS, MOST_REGRET_STRANGERS = 200, 25
 # With fewer held-out pictures, p-values are coarse.
 FEW = 500
 BLOCK, REGRET_BLOCK = 256, 25
-UNRECORDED = "the checkpoint does not record which pictures those had held out"
+REGRET_COST = 170  # in decoded latents, for the estimate of the time
 
 
 @torch.inference_mode()
 def posteriors_of(vae: VAE, items: Items, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mu and sigma of items as the service sees them, pictures not binarised: (N, D) each."""
-    parts = [own.encode(vae.kind.cut(block)) for own, block in blocks(vae, items.to(device).x, on(items, device), BLOCK)]
+    each = list(blocks(vae, items.to(device).x, on(items, device), BLOCK))
+    told = followed(each, "latents", [len(block) for _, block in each])
+    parts = [own.encode(vae.kind.cut(block)) for own, block in told]
     mu, sigma = (torch.cat(part).float().cpu().numpy() for part in zip(*((q.mu, q.sigma) for q in parts), strict=True))
     return mu, sigma
 
@@ -63,29 +65,33 @@ class Scorer:
     seed: int
 
     @torch.inference_mode()
-    def __call__(self, x: Tensor, bounds: int = 0, regrets: int = 0, condition: Tensor | None = None) -> dict[str, Array]:
+    def __call__(
+        self, x: Tensor, what: str, bounds: int = 0, regrets: int = 0, condition: Tensor | None = None
+    ) -> dict[str, Array]:
         """Return each score so that larger is more unusual: uint8 (N, C, H, W) -> name -> (N,).
 
-        `condition`: what a conditional model is told about each picture, int64 (N,).
+        `condition`: what a conditional model is told about each picture, int64 (N,). `what`: the pictures, for the user.
 
         elbo and iwae are those of the first `bounds` pictures only, regret that of the first `regrets`.
         """
         noise, found = torch.Generator().manual_seed(self.seed), dict[str, list[Array]]()
         whole = Items(x, condition=condition)
+        steps: list[tuple[Callable[[Items, torch.Generator], dict[str, Array]], Items, int]] = []
         for first in range(0, len(x), BLOCK):
             block = whole[first : first + BLOCK]
-            parts = [self._cheap(block), self._bounds(block[: max(0, bounds - first)], noise)]
             few = block[: max(0, regrets - first)]
-            parts += [self._regret(few[at : at + REGRET_BLOCK], noise) for at in range(0, len(few), REGRET_BLOCK)]
-            for name, values in (one for part in parts for one in part.items()):
-                found.setdefault(name, []).append(scores.unusual(name, values))
+            steps += [(self._cheap, block, 1), (self._bounds, block[: max(0, bounds - first)], scores.SAMPLES)]
+            steps += [(self._regret, few[at : at + REGRET_BLOCK], REGRET_COST) for at in range(0, len(few), REGRET_BLOCK)]
+        told = followed(steps, f"scores of {what}", [len(block) * cost for _, block, cost in steps])
+        for name, values in (one for step, block, _ in told for one in step(block, noise).items()):
+            found.setdefault(name, []).append(scores.unusual(name, values))
         return {name: np.concatenate(values) for name, values in found.items()}
 
     def _given(self, block: Items) -> VAE:
         """Return the model that knows the labels of items."""
         return self.vae.given(on(block, self.device))
 
-    def _cheap(self, block: Items) -> dict[str, Array]:
+    def _cheap(self, block: Items, _: torch.Generator) -> dict[str, Array]:
         vae = self._given(block)
         posterior = vae.encode(vae.kind.cut(block.x).to(self.device))
         mu = posterior.mu.cpu().numpy()
@@ -117,14 +123,20 @@ def on(items: Items, device: torch.device) -> Tensor | None:
 
 
 def calibrate(
-    checkpoint: Checkpoint, splits: Splits, seed: int, device: torch.device, others: Mapping[str, Tensor] | None = None
+    checkpoint: Checkpoint,
+    splits: Splits,
+    seed: int,
+    device: torch.device,
+    others: Mapping[str, Tensor] | None = None,
+    given: str | None = None,
 ) -> Calibration:
     """Return the calibration of a model, made from the splits that it was trained with.
 
     `others` are pictures of other data sets, uint8 (N, C, H, W), by their names as --data takes them. They are measured, and
-    choose nothing. Raises DataError if there is no validation split, or if an earlier stage of the training may have seen it.
+    choose nothing. `given` is the name of the splits' data set, if nobody recorded what the model was trained on. Raises
+    DataError if there is no validation split, or if an earlier stage of the training may have seen it.
     """
-    training, held_out, how = held_out_split(checkpoint.manifest.data, splits)
+    training, held_out, how = given_split(given, splits) if given else held_out_split(checkpoint.manifest.data, splits)
     noise = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(training), generator=noise)[:MOST_LATENTS]
     held_out = some(held_out, MOST_HELD_OUT, noise)
@@ -132,11 +144,11 @@ def calibrate(
     mu, sigma = map(rounded, posteriors_of(vae, training[chosen], device))
     bandwidth, tried = choose_bandwidth(mu, sigma, posteriors_of(vae, held_out, device)[0])
     scorer = Scorer(vae, TrainingLatents(mu, sigma, bandwidth), device, seed)
-    usual = scorer(held_out.x, MOST_BOUNDS, MOST_REGRETS, held_out.condition)
+    usual = scorer(held_out.x, "held-out pictures", MOST_BOUNDS, MOST_REGRETS, held_out.condition)
     sample = some(held_out, MOST_STRANGERS, noise)
     parts = MOST_BOUND_STRANGERS, MOST_REGRET_STRANGERS
     strangers = measuring_for(vae.kind).strangers(sample.x, seed)
-    made = {kind: scorer(x, *parts, sample.condition) for kind, x in strangers.items()}
+    made = {kind: scorer(x, f"strangers, {kind}", *parts, sample.condition) for kind, x in strangers.items()}
     default, compared = choose_default(usual, made, measuring_for(vae.kind).default_scores)
     smallest = smallest_p({name: usual[name] for name in default})
     labels, names = None, tuple[str, ...]()
@@ -144,7 +156,7 @@ def calibrate(
         labels, names = training.condition[chosen].numpy(), vae.config.condition.values
     elif training.labels is not None:
         labels = training.labels[chosen].numpy()
-        known = class_names(checkpoint.manifest.data)
+        known = splits.classes if given else class_names(checkpoint.manifest.data)
         names = tuple(known) if known else tuple(map(str, range(int(labels.max()) + 1)))
     sorted_scores = {name: np.sort(values) for name, values in usual.items()}
     found = Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names)
@@ -152,13 +164,14 @@ def calibrate(
         **made,
         **{
             name.partition(":")[2] or name: scorer(
-                x[:MOST_STRANGERS], *parts, in_turn(vae.config.condition, len(x[:MOST_STRANGERS]))
+                x[:MOST_STRANGERS], f"strangers, {name}", *parts, in_turn(vae.config.condition, len(x[:MOST_STRANGERS]))
             )
             for name, x in (others or {}).items()
         },
     }
     test = some(splits.test, MOST_TEST, noise)
     record = {
+        **({"data": given} if given else {}),
         "seed": seed,
         "digest": checkpoint.digest,
         "held_out": {
@@ -174,43 +187,9 @@ def calibrate(
         "default": {"scores": default, "mean_auroc": compared},
         "strangers": {"made": list(made), "other": list(others or {})},
         "auroc": aurocs(found, usual, kinds),
-        "test": checked(found, scorer(test.x, condition=test.condition)),
+        "test": checked(found, scorer(test.x, "test pictures", condition=test.condition)),
     }  # fmt: skip
     return Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names, record)
-
-
-def held_out_split(data: Mapping[str, Any], splits: Splits) -> tuple[Items, Items, str]:
-    """Return the pictures that the net was trained on, those that it was not, and a description of these. Raises DataError."""
-    if splits.validation is not None:
-        return splits.train, splits.validation, "validation, a split of the data set's own"
-    if not isinstance(data.get("training"), dict):
-        raise DataError(
-            "the checkpoint does not record which pictures were held out in training, so that there is no validation split to "
-            "calibrate on; train it again, or give the data set a validation split of its own"
-        )
-    choice = training_choice(data["training"])
-    stages, start, unknown = 1, data.get("init_from"), ""
-    while isinstance(start, dict):
-        earlier = start.get("data")
-        if not isinstance(earlier, dict) or not isinstance(earlier.get("training"), dict):
-            unknown = f"; the training began with the weights {str(start.get('digest'))[:12]}; {UNRECORDED}"
-            break
-        if earlier.get("name") == data.get("name") and (before := training_choice(earlier["training"])) != choice:
-            raise DataError(
-                f"the weights were trained in stages that held out different pictures: (share, seed, kind) was {before}, then "
-                f"{choice}, so that no validation split is new to the net; calibrate needs the same in all stages"
-            )
-        stages, start = stages + 1, earlier.get("init_from")
-    rows, held_out = rows_of(splits.train, *choice)
-    if not len(held_out) or not len(rows):
-        raise DataError(
-            f"the validation split has {len(held_out)} pictures and the training split {len(rows)}: both need some"
-        )
-    share, seed, kind = choice
-    part = "a share" if share is None else f"{100 * share:g} %"
-    staged = f", the same in all {stages} stages of the training" if stages > 1 else ""
-    how = f"validation, {part} of the training pictures ({kind}, seed {seed}){staged}{unknown}"
-    return splits.train[rows], splits.train[held_out], how
 
 
 def some(pictures: Items, most: int, noise: torch.Generator) -> Items:

@@ -1,5 +1,7 @@
-"""Write a model's card, README.md in the checkpoint's directory, from config.json and metrics.json."""
+"""The text of a model's card, README.md in the checkpoint's directory, made of config.json and metrics.json."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,16 +10,20 @@ from models import kl_range
 from models.checkpoint import Manifest
 from models.condition import described
 from models.evaluate import agreement, densities, information, neighbors, unusual
+from models.evaluate.card_file import FrontMatter, marked
 from models.evaluate.commands import evaluate_command, train_commands
-from models.evaluate.front_matter import front_matter, own_license
+from models.evaluate.front_matter import DIFFUSERS, front_matter
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.kinds import measuring_for
 from models.evaluate.sample_quality import KEY, sample_rows
-from models.files.atomic_file import write_atomically
+from models.evaluate.sources import SOURCES
 from models.kinds import kind_of
 from models.kinds.kind import Kind
+from models.metrics_file import REASONS, as_numbers
 from models.priors import NAMES
+from models.program import PACKAGE
 from models.sigma import told as told_sigma
+from models.spatial_latents import ARCH
 from models.train import overfitting
 from models.train.flags import build_parser
 from models.train.kinds import TRAINING
@@ -25,27 +31,6 @@ from models.train.objectives import OBJECTIVES, wishes
 from models.train.plan import kept
 from models.train.presets import PRESETS
 
-SOURCES = {
-    "mnist": (
-        "MNIST: 60,000 training and 10,000 test digits, 28 x 28 greys. LeCun, Bottou, Bengio, Haffner: Gradient-based "
-        "learning applied to document recognition, 1998. (c) Yann LeCun and Corinna Cortes, derived from NIST; commonly "
-        "distributed under CC BY-SA 3.0."
-    ),
-    "fashion-mnist": (
-        "Fashion-MNIST: 60,000 training and 10,000 test pictures of clothes, 28 x 28 greys. Xiao, Rasul, Vollgraf: "
-        "arXiv:1708.07747. (c) 2017 Zalando SE, MIT licence."
-    ),
-    "omniglot-strokes": (
-        "Omniglot as pen strokes: 30,000 drawings of characters for training, 1,000 for validation, 1,000 for the test, "
-        "50 alphabets, simplified to 31 points on average; github.com/hardmaru/sketch-rnn-datasets. Lake et al.: "
-        "Human-level concept learning through probabilistic program induction, Science 2015. (c) 2015 Brenden Lake, MIT."
-    ),
-    "lpc-sprites": (
-        "LPC sprites: 11,664 pictures of characters, 64 x 64 colour, every combination of six factors once; 1,000 characters "
-        "for training, 296 for the test. Li, Mandt: Disentangled sequential autoencoder, ICML 2018; art by the contributors "
-        "of the Liberated Pixel Cup (lpc.opengameart.org), CC BY-SA 3.0 and GPL 3.0."
-    ),
-}
 # What no file says of the run whose weights a model started from, by the first digits of the digest of these weights.
 UNRECORDED = {
     "45fe0d372177": (
@@ -69,6 +54,7 @@ EXPLAINED = {
 }
 # Options that only repeat what the preprocessing says of each column of a table, or what others say of AutoencoderKL.
 REPEATED = frozenset(("cardinalities", "floors", "ranges", "down_block_types", "up_block_types", "sample_size"))
+NOT_FINITE = re.compile(r"\b(nan|inf)\b")
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
     "samples.png": "Decoded draws from the trained prior.",
@@ -79,28 +65,19 @@ CAPTIONS = {
 }
 
 
-def write_card(
-    directory: Path,
-    manifest: Manifest,
-    metrics: dict[str, Any],
-    pictures: Sequence[Path],
-    calibration: Mapping[str, Any] | None = None,
-) -> None:
-    """Write README.md beside the weights; `calibration` is the record of one, if there is one. Raises OSError."""
-    path = directory / "README.md"
-    text = card(directory, manifest, metrics, [picture.name for picture in pictures], calibration, own_license(path))
-    write_atomically(path, text.encode(), durable=False)
-
-
 def card(
     directory: Path,
     manifest: Manifest,
     metrics: dict[str, Any],
     pictures: Sequence[str],
     calibration: Mapping[str, Any] | None = None,
-    own: str | None = None,
+    before: FrontMatter | None = None,
 ) -> str:
-    """Return the card as Markdown; `calibration` is the record of one, if there is one, `own` the licence of own data."""
+    """Return the card as Markdown.
+
+    `calibration` is the record of one, if there is one, `before` the front matter of the card that there is now.
+    """
+    metrics = as_numbers(metrics)
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
     measuring = measuring_for(kind := kind_of(model.kind))
     name = directory.name or directory.resolve().name  # "." has no name of its own
@@ -124,11 +101,13 @@ def card(
     rows += [*_prior_rows(metrics, names), *_factor_rows(metrics)]
     rows += _sample_rows(metrics, model.prior)
     rows += [(what, value) for what, value, _ in measuring.rows(metrics)]
+    remarks += _not_finite([what for what, value in rows if NOT_FINITE.search(value)], protocol)
     lines = [
-        *front_matter(name, manifest, metrics, own),
+        *front_matter(name, manifest, metrics, before),
         f"# {name}",
         "",
         *(line for words in description(manifest) for line in (words, "")),
+        *_use(directory, manifest),
         "## Data",
         "",
         SOURCES.get(manifest.data.get("name", ""), f"`{manifest.data.get('name')}`"),
@@ -147,7 +126,7 @@ def card(
         "",
         "| | |",
         "|---|---|",
-        *(f"| {kind.worded(what)} | {value} |" for what, value in rows),
+        *(f"| {kind.worded(what)} | {value} |" for what, value in rows if not NOT_FINITE.search(value)),
         "",
         *_table(measuring.table(metrics)),
         *(line for remark in remarks for line in (remark, "")),
@@ -161,7 +140,29 @@ def card(
         *(unusual.card_lines(directory, calibration, kind) if calibration else []),
         *(line for picture in pictures for line in _shown(picture, kind)),
     ]
-    return "\n".join(lines)
+    return marked("\n".join(lines))
+
+
+def _use(directory: Path, manifest: Manifest) -> list[str]:
+    """Return how to load a model whose net is that of diffusers, as lines of Markdown; [] for others."""
+    if manifest.model.arch != ARCH:
+        return []
+    own = f"The VAE service loads it with the packages of its extra `diffusers`: `pip install '{PACKAGE}[diffusers]'`."
+    if manifest.data.get("layout") != DIFFUSERS:
+        return [own, ""]
+    call = f"AutoencoderKL.from_pretrained({json.dumps(directory.as_posix())})"
+    program = ["```python", "from diffusers import AutoencoderKL", "", f"vae = {call}  # or OWNER/NAME on the hub", "```"]
+    return ["## Load it", "", *program, "", own, ""]
+
+
+def _not_finite(names: Sequence[str], protocol: Mapping[str, Any]) -> list[str]:
+    """Return a sentence about the numbers that are not shown, [] if there are none."""
+    reasons = "; ".join(f"{key}: {reason}" for key, reason in protocol.get(REASONS, {}).items())
+    return (
+        [f"Not shown, because there is no finite value: {', '.join(names)}{f' ({reasons})' if reasons else ''}."]
+        if names
+        else []
+    )
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

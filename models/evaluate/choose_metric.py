@@ -12,7 +12,8 @@ from pathlib import Path
 from models.checkpoint import Checkpoint, CheckpointError, read, record_metric
 from models.data import Splits, hold_out
 from models.data.sources import known
-from models.evaluate.__main__ import EvaluationError, load_splits
+from models.evaluate.__main__ import EvaluationError
+from models.evaluate.loading import load_splits
 from models.files.directory_lock import DirectoryInUse, locked
 from models.metric_choice import MetricChoice, choose_for, no_labels
 from models.readers.download import DataError

@@ -27,7 +27,7 @@ ROWS: Mapping[str, tuple[str, int]] = {
     "aggregate_prior_bits_per_dimension": ("bits per dimension with the fitted prior, at most", 3),
     "rmse": ("RMSE of the pixels in [0, 1]", 4),
     "sigma": ("pixel sigma", 4),
-    "effective_beta": ("effective beta against a decoder with the best pixel sigma", 2),
+    "effective_beta": ("effective beta against a decoder with the best pixel sigma, on the test pictures", 2),
 }
 
 

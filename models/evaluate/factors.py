@@ -30,11 +30,17 @@ class Disentanglement(NamedTuple):
 def mutual_information_gap(posterior: DiagonalGaussian, factors: Factors, eps: Tensor) -> float:
     """Return MIG: the mean over factors of (I_first - I_second) / H(factor) for the two most informative dimensions.
 
-    Chen et al. 2018, arXiv:1802.04942, equation 5 and appendix. See `information_of_dimensions`.
+    Chen et al. 2018, arXiv:1802.04942, equation 5 and appendix. See `information_of_dimensions`. A factor that is the same in
+    all pictures has no entropy, and is left out; NaN if all are.
     """
     information, entropy = information_of_dimensions(posterior, factors, eps)
     first, second = _two_largest(information)
-    return float(((first - second) / entropy).mean())
+    return float(((first - second) / entropy)[entropy > 0].mean())
+
+
+def constant(factors: Factors) -> list[str]:
+    """Return the names of the factors that have one value in all pictures."""
+    return [name for name, values in factors.items() if len(values.unique()) < 2]
 
 
 def information_of_dimensions(posterior: DiagonalGaussian, factors: Factors, eps: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,8 +5,7 @@ The numbers are those of the card below it, rounded as there.
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from models.checkpoint import Manifest
@@ -15,12 +14,10 @@ from models.evaluate.headings import headings
 from models.evaluate.sample_quality import KEY as SAMPLES
 from models.evaluate.sequences import KEY as SEQUENCES
 from models.evaluate.table import KEY as TABLE
-from models.files.regular_file import open_regular
 from models.kinds import kind_of
 
-LIBRARY = "vae-service"
+LIBRARY, DIFFUSERS = "vae-service", "diffusers"
 UNKNOWN = "unknown"  # one of the hub's identifiers of licences
-MAX_HEAD = 1 << 16  # bytes of a card in which its front matter is looked for
 
 
 class DataSet(NamedTuple):
@@ -56,36 +53,31 @@ class Metric(NamedTuple):
     samples: int = 0
 
 
-def own_license(card: Path) -> str | None:
-    """Return the licence that the user has written into the card of a model of their own data, None without one.
-
-    Raises OSError if the card is no regular file.
-    """
-    try:
-        with open_regular(card) as file:
-            head = file.read(MAX_HEAD).decode(errors="replace").partition("\n---\n")[0]
-    except FileNotFoundError:
-        return None
-    found = re.match(r"---\nlicense: ([\w.-]+)\n", head)
-    return found[1] if found and "\ndatasets:" not in head else None
-
-
-def front_matter(name: str, manifest: Manifest, metrics: Mapping[str, Any], own: str | None = None) -> list[str]:
+def front_matter(
+    name: str, manifest: Manifest, metrics: Mapping[str, Any], before: Mapping[str, Sequence[str]] | None = None
+) -> list[str]:
     """Return the lines of the front matter of the model `name`, with the lines of three dashes around it.
 
-    `own` is the licence of a model of other data than those that have a name here; without it, it is unknown.
+    `before` is the front matter that the card has now, the lines of each key: keys that are not written here and tags stay.
+    So do licence and data sets, but for data that have a name here.
     """
+    before = before or {}
     model, data = manifest.model, str(manifest.data.get("name", ""))
-    source = DATA_SETS.get(data) or DataSet(data or "not recorded", "own", own or UNKNOWN)
+    source = DATA_SETS.get(data) or DataSet(data or "not recorded", "own", UNKNOWN)
     task = TASKS.get(model.kind, OTHER_TASK)
     tags = ["vae", "variational-autoencoder", model.kind, *(["conditional"] if model.condition else [])]
     found: dict[str, Any] = {
         "license": source.license,
-        "library_name": LIBRARY,
+        "library_name": DIFFUSERS if manifest.data.get("layout") == DIFFUSERS else LIBRARY,
         "pipeline_tag": task,
-        "tags": tags,
+        "tags": [*tags, *(tag for tag in _listed(before.get("tags", ())) if tag not in tags)],
         **({"datasets": [source.id]} if data in DATA_SETS else {}),
     }
+    kept = {key: lines for key, lines in before.items() if key not in (*found, "datasets", "model-index")}
+    # The licence of data that have a name here would be wrong for others.
+    if data not in DATA_SETS and not {one.id for one in DATA_SETS.values()} & set(_listed(before.get("datasets", ()))):
+        own = {key: before[key] for key in ("license", "datasets") if key in before}
+        found, kept = {key: value for key, value in found.items() if key not in own}, {**own, **kept}
     numbers = [
         {
             "type": one.type,
@@ -103,7 +95,14 @@ def front_matter(name: str, manifest: Manifest, metrics: Mapping[str, Any], own:
         measured_on = {"name": source.name, "type": source.id, "split": split, "args": args}
         result = {"task": {"type": task}, "dataset": measured_on, "metrics": numbers}
         found["model-index"] = [{"name": name, "results": [result]}]
-    return ["---", *yaml_lines(found), "---", ""]
+    return ["---", *(line for lines in kept.values() for line in lines), *yaml_lines(found), "---", ""]
+
+
+def _listed(lines: Sequence[str]) -> list[str]:
+    """Return the texts of a list of YAML, one in each line or all in brackets, without their quotes."""
+    text = "\n".join(lines).partition(":")[2].strip()
+    parts = text.strip("[]").split(",") if text.startswith("[") else re.split(r"^\s*- ", text, flags=re.MULTILINE)
+    return [part.strip().strip("'\"") for part in parts if part.strip()]
 
 
 def measured(manifest: Manifest, metrics: Mapping[str, Any]) -> list[Metric]:

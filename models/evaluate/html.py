@@ -5,6 +5,7 @@ Every number of metrics.json is a <data> element with its key and the exact valu
 
 import base64
 import html
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ def look_up(metrics: Mapping[str, Any], key: str) -> Any:
 
 def rounded(value: float, digits: int = 2, percent: bool = False) -> str:
     """Format a number for readers."""
+    if not math.isfinite(value):
+        return "no finite value"
     if isinstance(value, int):
         return str(value)
     return f"{100 * value:.{digits}f} %" if percent else f"{value:.{digits}f}"

@@ -18,7 +18,9 @@ from models.distributions import DiagonalGaussian, StandardGaussian
 from models.evaluate import agreement, densities, diagnostics, factors, information, neighbors
 from models.evaluate.bounds import likelihood_bounds
 from models.evaluate.kinds import measuring_for
+from models.evaluate.progress import followed
 from models.metric_choice import NEIGHBORS, majority
+from models.metrics_file import REASONS
 from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.priors import NAMES
 from models.readers.holding_out import HoldOut
@@ -134,6 +136,10 @@ def evaluate(
             "quantile bins of one mu; DCI: Eastwood & Williams 2018, L1-penalised multinomial logistic regression on mu; "
             "SAP and DCI learn on the training split and are scored on the test split"
         )
+        if constant := factors.constant(splits.test.factors):
+            protocol["factors"] += f"; MIG is without {', '.join(constant)}, the same in all test pictures"
+        if len(constant) == len(splits.test.factors):
+            protocol[REASONS] = {"factors.mig": "no labelled factor varies among the test pictures"}
     if of.name != "picture":
         said = {name: words for name, words in protocol.items() if isinstance(words, str) and name != "left_out"}
         protocol |= {name: of.worded(words) for name, words in said.items()}
@@ -233,7 +239,10 @@ def posteriors(vae: VAE, x: Tensor, device: torch.device, condition: Tensor | No
     `condition`: what a conditional model is told about each, int64 (N,).
     """
     told = _on(condition, device)
-    parts = [own.encode(vae.kind.cut(block).to(device)) for own, block in blocks(vae, x, told, 1024)]
+    each = list(blocks(vae, x, told, 1024))
+    parts = [
+        own.encode(vae.kind.cut(block).to(device)) for own, block in followed(each, "posteriors", [len(b) for _, b in each])
+    ]
     return DiagonalGaussian(torch.cat([p.mu for p in parts]), torch.cat([p.logvar for p in parts]))
 
 

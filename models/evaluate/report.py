@@ -17,13 +17,14 @@ from models.checkpoint import Checkpoint
 from models.data import Items, Splits, class_names
 from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, unusual
 from models.evaluate import html as page
-from models.evaluate.card import SOURCES, caption_of, description
+from models.evaluate.card import caption_of, description
 from models.evaluate.commands import evaluate_command, train_commands
 from models.evaluate.headings import Headings, headings
 from models.evaluate.html import number, row
 from models.evaluate.kinds import Measuring, measuring_for
 from models.evaluate.measure import nearest_rows, posteriors
 from models.evaluate.sample_quality import KEY, sample_rows
+from models.evaluate.sources import SOURCES
 from models.files.atomic_file import write_atomically
 from models.mixture import GaussianMixture
 from models.mosaic import tile, write_png

@@ -12,7 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from models.checkpoint import CheckpointError, read
-from models.evaluate.__main__ import EvaluationError, load_splits
+from models.evaluate.__main__ import EvaluationError
+from models.evaluate.loading import load_splits
 from models.mosaic import write_png
 from models.readers.download import DataError
 from models.train import flag_types

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from models.calibration import Calibration
-from models.evaluate.calibrate import FEW, UNRECORDED
+from models.evaluate.calibrate import FEW
+from models.evaluate.held_out import ASSUMED, UNRECORDED
 from models.kinds import KINDS
 from models.kinds.kind import Kind
 
@@ -30,7 +31,8 @@ def lines(calibration: Calibration) -> list[str]:
     count = len(calibration.smallest)
     found = [
         f"held out: {count:,} pictures: {held_out['split']}",
-        f"training latents: {stored['stored']:,} of {stored['of']:,}, {stored['choice']} {record['seed']}",
+        f"{'latents to compare with' if 'data' in record else 'training latents'}: {stored['stored']:,} of {stored['of']:,}, "
+        f"{stored['choice']} {record['seed']}",
         f"bandwidth: {calibration.bandwidth:.4f}",
         f"default scores: {', '.join(calibration.default)}",
         test_line(record),
@@ -40,6 +42,10 @@ def lines(calibration: Calibration) -> list[str]:
     if UNRECORDED in held_out["split"]:
         found.insert(
             1, "warning: if that stage was trained on these pictures, new pictures will look more unusual than they are"
+        )
+    if ASSUMED in held_out["split"]:
+        found.insert(
+            1, "warning: if the model was trained on these pictures, new pictures will look more unusual than they are"
         )
     found.append("AUROC: the probability that a stranger is more unusual than a held-out picture; 0.5 is chance")
     found += [
@@ -55,7 +61,8 @@ def coarse(count: int, smallest: float) -> str:
         f"p-values come in steps of {1 / (count + 1):.2g}, and the smallest of all default scores together is {smallest:.2g}"
     )
     if smallest > 0.05:
-        return f"{least}, so that no picture can have one of 0.05: a larger --validation in training holds out more"
+        more = "more data, or a larger --validation in training, hold out more"
+        return f"{least}, so that no picture can have one of 0.05: {more}"
     return f"{least}, and a share of 5 % is uncertain by {100 * math.sqrt(0.0475 / count):.1f} % of the pictures"
 
 
@@ -91,7 +98,8 @@ def command(directory: Path, record: Mapping[str, Any]) -> str:
     """Return the command that makes the calibration again."""
     seed = f" --seed {record['seed']}" if record["seed"] else ""
     others = "".join(f" --strangers {name}" for name in record["strangers"]["other"])
-    return f".venv/bin/python -m models.evaluate {directory.as_posix()} --calibrate{seed}{others}"
+    data = f" --data {record['data']}" if "data" in record else ""
+    return f".venv/bin/python -m models.evaluate {directory.as_posix()} --calibrate{data}{seed}{others}"
 
 
 def card_lines(directory: Path, record: Mapping[str, Any], kind: Kind = KINDS["picture"]) -> list[str]:

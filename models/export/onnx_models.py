@@ -12,6 +12,7 @@ import torch
 from models.checkpoint import Checkpoint
 from models.export.graphs import ITEMS, Graph
 from models.onnx_graph import is_installed, onnx_bytes, onnx_runtime
+from models.program import first_line
 
 # Largest allowed difference from torch's answers, relative and absolute.
 TOLERANCE = 1e-5
@@ -42,8 +43,9 @@ def onnx_model(graph: Graph, checkpoint: Checkpoint, name: str) -> tuple[bytes, 
         session = _session(content)
         answers = session.run(None, {key: value.numpy() for key, value in graph.examples.items()})
     except Exception as error:  # exporter and runtime raise many unrelated types
-        reason = " ".join(str(error).split())[:500]
-        raise ExportError(f"ONNX cannot hold the {graph.name} of this model; nothing was written: {reason}") from error
+        raise ExportError(
+            f"ONNX cannot hold the {graph.name} of this model; nothing was written: {first_line(error)}"
+        ) from error
     for output, found, own in zip(graph.outputs, answers, wanted, strict=True):
         away = np.abs(found - own) / (1 + np.abs(own))
         if not (away <= TOLERANCE).all():  # NaN fails this comparison too.

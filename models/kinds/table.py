@@ -112,10 +112,6 @@ class Columns:
                     raise BadRow(self._unknown(name), i)
         return found
 
-    def rows_of_csv(self, text: str) -> Rows:
-        """Return the rows of CSV, (N, K), see `items_of_csv`. Raises BadRow, BadCsv."""
-        return self.rows(self.items_of_csv(io.StringIO(text.removeprefix("\ufeff"), newline="")))
-
     def items_of_csv(
         self,
         lines: Iterable[str],

@@ -54,7 +54,8 @@ class AutoencoderKL(Net):
         return mu.flatten(1), logvar.flatten(1)  # (B, D) each
 
     def decode(self, z: Tensor) -> Tensor:
-        return self.decode_any(z.unflatten(1, self._latent))
+        # In an ONNX model, unflatten would hold the number of items that the model was traced with.
+        return self.decode_any(z.reshape(-1, *self._latent))
 
     def encode_any(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the parameters of the posterior of pictures of any size: (B, C, H, W) -> mu, logvar, (B, c, h, w) each."""

@@ -13,7 +13,7 @@ import torch
 
 from models.checkpoint import CheckpointError, read
 from models.data import load_data
-from models.diffusers_layout import save_diffusers
+from models.diffusers_layout import check_storable, save_diffusers
 from models.program import add_version_flag, program
 from models.readers.download import DataError
 from models.train.flags import add_data_flags
@@ -46,9 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         checkpoint = read(args.run)
+        check_storable(checkpoint.vae.config)  # before data are read or even downloaded
         options = TRAINING[checkpoint.vae.kind.name].options_again(checkpoint.manifest)
         data = f"packed:{args.pack}" if args.pack else str(checkpoint.manifest.data.get("name"))
-        x = load_data(data, args.data_dir, options, args.mirror).train.x
+        splits = load_data(data, args.data_dir, options, args.mirror)
+        x = splits.train.x
         x = x[:: max(1, len(x) // PICTURES)][:PICTURES]
         scale = round(scaling_factor(checkpoint.vae, x), 5)
         config = asdict(checkpoint.vae.config)
@@ -58,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CheckpointError, DataError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"written: {args.out}; scaling factor {scale:g}, from {len(x)} training pictures")
+    among = ", those for validation among them" if splits.validation is None else ""
+    print(f"written: {args.out}; scaling factor {scale:g}, from {len(x)} pictures of the training split{among}")
     return 0
 
 

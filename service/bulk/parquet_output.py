@@ -6,7 +6,7 @@
 
 A part has a fixed place in the order of all items, and its file appears complete or not at all. So the files that are there
 are the record of what is done: a load that was killed makes those that are missing. What is noticed about a part is in the
-metadata of its file.
+metadata of its file. The ids in a part that is there must be those of its place.
 """
 
 import hashlib
@@ -88,8 +88,11 @@ class ParquetOutput:
                     f"{self._directory} was begun by an earlier version, which did not record everything that must stay the "
                     f"same ({', '.join(missing)}); choose a new directory"
                 )
-            changed = [text.format(self._about[name], before[name]) for name, text in OPTIONS.items()
-                       if self._about[name] != before[name]]  # fmt: skip
+            changed = [
+                text.format(_stated(self._about[name]), _stated(before[name]))
+                for name, text in OPTIONS.items()
+                if self._about[name] != before[name]
+            ]
             if changed:
                 raise LoadError(
                     f"{self._directory} was begun otherwise: {'; '.join(changed)}. A directory has one load of the same items "
@@ -102,23 +105,34 @@ class ParquetOutput:
                 )
         for part in range(-(-self._count // self._rows)):
             if (path := self._path(part)).exists():
-                self._read(path, self._size(part))
+                self._read(path, part)
             else:
                 self._missing.append(part)
         if self._missing:  # Somebody may have deleted parts of a load that was finished.
             self._record(finished=False)
 
-    def _read(self, path: Path, size: int) -> None:
-        """Count the items of a part that is there. Raises LoadError."""
+    def _read(self, path: Path, part: int) -> None:
+        """Count the items of a part that is there. Raises LoadError if it does not have those that belong there."""
         try:
             noticed = orjson.loads(pq.read_metadata(path).metadata[NOTICED])
             unreadable = [Unreadable(*one) for one in noticed["unreadable"]]
             warnings = {code: (int(count), str(first)) for code, (count, first) in noticed["warnings"].items()}
             found = Noticed(unreadable, warnings, noticed["least"], noticed["most"])
+            ids: list[str] = pq.read_table(path, columns=["id"])["id"].to_pylist()
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise LoadError(f"{path} is not a part of this load: {error}; delete it, and it is made again") from None
+        size, left_out = self._size(part), {one.id for one in unreadable}
+        due = [id for id in self._ids[part * self._rows : part * self._rows + size] if id not in left_out]
+        if ids != due:
+            differing = next((i for i, (one, other) in enumerate(zip(ids, due, strict=False)) if one != other), None)
+            reason = (
+                f"it has {len(ids)} items, and {len(due)} belong there"
+                if differing is None
+                else f"its item {differing} is {ids[differing]!r}, and {due[differing]!r} belongs there"
+            )
+            raise LoadError(f"{path} is not this part of the load: {reason}; delete it, and it is made again")
         self._counts.add(found)
-        self._counts.there += size - len(unreadable)
+        self._counts.there += len(ids)
         self._progress(size)
 
     async def wanted(self, batch: PictureBatch) -> list[PictureBatch]:
@@ -199,3 +213,8 @@ def _file(parts: Sequence[Encoded]) -> bytes:
 
 def _vectors(rows: NDArray[np.float32]) -> Any:
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel(), pa.float32()), rows.shape[1])
+
+
+def _stated(value: object) -> object:
+    """Return an option as a message names it."""
+    return "not given" if value is None else value

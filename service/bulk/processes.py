@@ -1,15 +1,23 @@
-"""Encoders in processes of this machine, or in this process alone. Knows nothing of files, models or stores."""
+"""Encoders in processes of this machine, or in this process alone. Knows nothing of files, models or stores.
+
+Each process has a pipe of its own and shares no lock with others. So a process that dies, at whatever moment, closes its pipe,
+and nothing waits for it any longer.
+"""
 
 import asyncio
 import os
+import pickle
 import signal
 import threading
+import time
+import traceback
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from functools import partial
-from multiprocessing import get_context, parent_process
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Pipe, get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from queue import LifoQueue
 
 from service.bulk.encoded import Encoded
 from service.bulk.worker import Work, Worker
@@ -17,9 +25,8 @@ from service.operations.load_sources import Interrupted, PictureBatch
 
 # Batches that wait for each process, so that none is idle while results are stored.
 WAITING = 2
-
-_runner = asyncio.Runner()
-_workers: list[Worker] = []  # of a process of `in_processes`: its worker
+# Processes that have nothing to do any more have so many seconds to end by themselves, all together.
+ENDING_SECONDS = 10.0
 
 
 async def in_order(
@@ -42,44 +49,116 @@ async def in_order(
 
 async def in_processes(work: Work, count: int, batches: AsyncIterator[PictureBatch]) -> AsyncGenerator[Encoded]:
     """Yield the results of batches in their order, from so many processes. Raises LoadError, Interrupted."""
-    pool = ProcessPoolExecutor(count, get_context("spawn"), _start, (work,))
+    processes = [_Process(work) for _ in range(count)]
+    idle = LifoQueue[_Process]()  # The last one that was used comes first: it has been started already.
+    for process in processes:
+        idle.put(process)
+    threads = ThreadPoolExecutor(count)
+
+    def encode(batch: PictureBatch) -> Encoded:
+        process = idle.get_nowait()  # There are no more threads than processes.
+        try:
+            return process.encode(batch)
+        finally:
+            idle.put(process)
+
+    async def encoded(batch: PictureBatch) -> Encoded:
+        return await asyncio.get_running_loop().run_in_executor(threads, encode, batch)
+
+    deadline = 0.0
     try:
-        async for encoded in in_order(partial(_in_pool, pool), WAITING * count, batches):
-            yield encoded
+        async for result in in_order(encoded, WAITING * count, batches):
+            yield result
+        deadline = time.monotonic() + ENDING_SECONDS
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        # After an error or Ctrl-C nobody waits for the batches that are being encoded: these processes store nothing.
+        threads.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.end(deadline)
+        threads.shutdown()  # A thread ends with the process whose result it waits for.
 
 
-async def _in_pool(pool: ProcessPoolExecutor, batch: PictureBatch) -> Encoded:
-    try:
-        return await asyncio.get_running_loop().run_in_executor(pool, _encode, batch)
-    except BrokenProcessPool:
-        raise Interrupted(
-            "a process that encodes has ended, perhaps because the memory is full: try fewer with --workers"
-        ) from None
+class _Process:
+    """A process with a worker, which is started for the first batch. Threads use it in turn."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._lock = threading.Lock()  # held while the process is started, and while it is ended
+        self._process: SpawnProcess | None = None
+        self._pipe: Connection | None = None
+        self._has_ended = False
+
+    def encode(self, batch: PictureBatch) -> Encoded:
+        """Return the result of a batch. Raises LoadError, Interrupted."""
+        pipe = self._started()
+        try:
+            pipe.send_bytes(pickle.dumps(batch))
+            answer = pipe.recv_bytes()
+        except (EOFError, OSError):
+            raise Interrupted(
+                "a process that encodes has ended, perhaps because the memory is full: try fewer with --workers"
+            ) from None
+        found: Encoded | Exception = pickle.loads(answer)  # noqa: S301  It comes from our own process.
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _started(self) -> Connection:
+        with self._lock:
+            if self._has_ended:
+                raise Interrupted("the load has ended")
+            if self._pipe is None:
+                ours, theirs = Pipe()
+                process = get_context("spawn").Process(target=_run, args=(self._work, theirs))
+                process.start()
+                theirs.close()
+                self._pipe, self._process = ours, process
+            return self._pipe
+
+    def end(self, deadline: float) -> None:
+        """End the process: at once, or if nothing is in progress by itself until the deadline, in the time of `monotonic`."""
+        with self._lock:
+            self._has_ended = True
+        if self._process is None or self._pipe is None:
+            return
+        if deadline:
+            self._pipe.close()
+            self._process.join(max(0.0, deadline - time.monotonic()))
+        self._process.kill()  # Nothing else ends a process that is stopped.
+        self._process.join()
 
 
-def _start(work: Work) -> None:
-    """Prepare a process of the pool."""
+def _run(work: Work, pipe: Connection) -> None:
+    """Encode one batch after the other, until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first one ends the others.
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _workers.append(Worker(work))
+    worker, runner = Worker(work), asyncio.Runner()
+    while True:
+        try:
+            batch: PictureBatch = pickle.loads(pipe.recv_bytes())  # noqa: S301  It comes from our own process.
+        except EOFError:
+            return
+        pipe.send_bytes(pickle.dumps(_result(worker, runner, batch)))
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is gone: the pool would wait for more work forever."""
+    """End this process when its parent is gone, also while it encodes."""
     parent = parent_process()
-    assert parent is not None  # noqa: S101  This runs in processes of the pool only.
+    assert parent is not None  # noqa: S101  This runs in processes of a load only.
     parent.join()
     os._exit(1)
 
 
-def _encode(batch: PictureBatch) -> Encoded:
-    (worker,) = _workers
-    return _runner.run(_encoded(worker, batch))
+def _result(worker: Worker, runner: asyncio.Runner, batch: PictureBatch) -> Encoded | Exception:
+    """Return the result of a batch, or the error, which says where it was raised if it is a fault of ours."""
+    try:
+        return runner.run(_encoded(worker, batch))
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        return error
 
 
 async def _encoded(worker: Worker, batch: PictureBatch) -> Encoded:
-    if not worker.pipeline.catalog.models:  # An error of this first batch says why; one of `_start` would say nothing.
+    if not worker.pipeline.catalog.models:  # An error of this first batch says why; one in `_run` would say nothing.
         await worker.start()
     return await worker.encode(batch)

@@ -117,8 +117,6 @@ async def _tasks(batches: AsyncIterator[PictureBatch]) -> AsyncIterator[bytes]:
     """Pack batches, several together; those of a Parquet file lie one after the other."""
     waiting: list[PictureBatch] = []
     async for batch in batches:
-        if isinstance(batch.pictures, np.ndarray):
-            raise LoadError("--engine ray is for picture files and for Parquet files with pictures; leave it out for others")
         waiting.append(batch)
         if len(waiting) == TASK_BATCHES:
             yield _packed(waiting)

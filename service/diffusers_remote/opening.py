@@ -20,5 +20,6 @@ def opened(service: Service, call: Call, query: ClientQuery) -> tuple[Inference,
         milliseconds = header_timeout(call, UnusableQuery)
     deadline = None if milliseconds is None else call.started + milliseconds / 1000
     call.limit(deadline)
-    model = service.pipeline.catalog.get(call.path["model"])
-    return Inference(model, deadline, call.timings), spatial_of(model)
+    catalog = service.pipeline.catalog
+    model = catalog.get(call.path["model"])
+    return Inference(model, deadline, call.timings), spatial_of(model, catalog)

@@ -10,7 +10,7 @@ from models.spatial_latents import SpatialLatents
 from service.formats.errors import Unusable
 from service.formats.raw_items import RawItems
 from service.inference.inference import Inference
-from service.inference.kinds.own_sizes import decode_own_sizes
+from service.inference.kinds.any_size import decode_any_size
 from service.inference.kinds.size_limits import SizeLimits
 from service.inference.pipeline import Pipeline
 
@@ -19,7 +19,7 @@ async def picture_pixels(pipeline: Pipeline, inference: Inference, file: bytes, 
     """Return a picture, uint8 (1, C, H, W), scaled down if a side is no multiple of the factor. Raises BadInput."""
     factor, most = latents.factor, SizeLimits(latents).picture
     inference.background = "drop"  # as `convert("RGB")`, with which the handlers of diffusers begin
-    pixels = await decode_own_sizes(pipeline, RawItems([file], alone=True), inference, 1, (most, most))
+    pixels = await decode_any_size(pipeline, RawItems([file], alone=True), inference, 1, (most, most))
     height, width = pixels.shape[2:]
     size = height - height % factor, width - width % factor
     if not min(size):

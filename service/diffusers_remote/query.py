@@ -3,7 +3,6 @@
 The client sends a shape as one parameter for each dimension, and `True` and `False` as Python writes them.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Sequence
@@ -11,8 +10,10 @@ from typing import TypeVar, get_args
 from urllib.parse import parse_qsl
 
 from models.spatial_latents import LARGEST
+from service.http.foreign_parameters import is_foreign
 from service.http.problems import HttpError
 from service.observe.printable import short
+from service.suggestion import suggestion
 
 Word = TypeVar("Word", bound=str)
 
@@ -41,7 +42,7 @@ class ClientQuery:
             raise UnusableQuery(f"the query has more than {MOST} parameters") from None
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
-            if name == "_" or name.startswith("utm_"):  # Others add these to addresses.
+            if is_foreign(name):
                 continue
             if name not in known:
                 raise UnusableQuery(_unknown(name, known))
@@ -57,7 +58,9 @@ class ClientQuery:
         """Return the dimensions of a tensor, all positive. `tensor`: what the message calls it."""
         dims = self._values.get("shape", [])
         if not dims:
-            raise UnusableQuery(f"shape is missing: send one for each dimension of {tensor}, such as shape=1&shape=4&shape=64")
+            raise UnusableQuery(
+                f"shape is missing: send one for each dimension of {tensor}, such as shape=1&shape=4&shape=64&shape=64"
+            )
         for dim in dims:
             if not WHOLE.fullmatch(dim) or not int(dim):
                 raise UnusableQuery(
@@ -113,6 +116,5 @@ class ClientQuery:
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name[:80], known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"the parameters are {', '.join(known)}"
+    hint = suggestion(name, known, f"the parameters are {', '.join(known)}")
     return f"unknown parameter {short(name)}; {hint}"

@@ -54,6 +54,7 @@ class BucketedProgram:
         checked with the same program, and the seconds that a batch of each takes.
         """
         self._program, self._examples = program, examples
+        self.engine = program.engine
         self.reference = len(examples)
         # seconds that a batch takes, by bucket in ascending order
         self.bucket_seconds = dict(bucket_seconds or {self.reference: 0.0})

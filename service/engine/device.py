@@ -208,8 +208,9 @@ class Device:
         found = ", ".join(f"{bucket} rows {1e3 * seconds:.2g}" for bucket, seconds in program.bucket_seconds.items())
         log.info("%s, milliseconds per batch: %s", name, found)
         size = program.reference
+        queue_rows, most_rows = limits.max_queue_rows, limits.max_rows
         return self._batcher.lane(
-            LaneConfig(program, np.concatenate, size, limits.max_queue_rows, limits.max_rows, program.seconds, program.padding)
+            LaneConfig(program, np.concatenate, size, queue_rows, most_rows, program.seconds, program.padding, program.engine)
         )
 
     async def _with_reference(

@@ -34,6 +34,7 @@ class LaneConfig:
     max_rows: int
     seconds: Callable[[int], float] = lambda rows: math.inf  # estimates how long `run` takes for a number of rows
     padding: Callable[[int], int] = lambda rows: 0  # returns how many rows `run` adds to a number of rows
+    engine: str = ""  # what computes `run`, for those who ask
 
 
 @dataclass
@@ -83,6 +84,7 @@ class Lane:
         self.max_batch, self.max_queue_rows, self.max_rows = config.max_batch, config.max_queue_rows, config.max_rows
         if not 0 < self.max_batch <= self.max_queue_rows or not 0 < self.max_rows <= self.max_queue_rows:
             raise ValueError("max_batch and max_rows must be positive and at most max_queue_rows")
+        self.engine = config.engine
         self.stats = LaneStats()
         self.sizes: defaultdict[int, SizeStats] = defaultdict(SizeStats)  # by rows without padding
         self.queued_rows = 0  # admitted and not yet taken by a batch, submitted or still to be submitted

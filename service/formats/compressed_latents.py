@@ -67,11 +67,17 @@ class Header:
     words: int
 
 
+def _shown(start: bytes) -> str:
+    """Return the first bytes of a file as text if they are some, otherwise as hexadecimal digits."""
+    text = start.decode("ascii", "replace")
+    return f'"{text}"' if text.isprintable() else f"the bytes {start.hex(' ')}"
+
+
 def read_header(file: bytes) -> Header:
     """Check magic, version and checksum, and return the head. Raises Undecodable."""
     if not file.startswith(MAGIC):
-        found = "is empty" if not file else f"begins with {file[: len(MAGIC)]!r}"
-        raise Undecodable(f"the body {found}, but compressed latents begin with {MAGIC!r}; {SEND}")
+        found = f"begins with {_shown(file[: len(MAGIC)])}" if file else "is empty"
+        raise Undecodable(f"the body {found}, but compressed latents begin with {_shown(MAGIC)}; {SEND}")
     if len(file) < HEAD:
         raise Undecodable(f"the file of compressed latents has {len(file)} bytes, but its header alone has {HEAD}; {SEND}")
     _, version, dim, count, digest, step, words = START.unpack_from(file)

@@ -1,7 +1,6 @@
 """Keeps the loaded models by name; loads, replaces and removes them. Knows nothing of HTTP."""
 
 import asyncio
-import difflib
 import logging
 import os
 import time
@@ -25,6 +24,7 @@ from service.engine.device import Device
 from service.inference.golden_check import WrongAnswer, check_golden
 from service.inference.priors import Priors, priors_of
 from service.inference.served_model import ServedModel, start_model
+from service.suggestion import suggestion
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +42,8 @@ class UnknownModel(Exception):
 
     def __init__(self, name: str, known: list[str]) -> None:
         name = name[:120]
-        near = difflib.get_close_matches(name[:100], known, n=1)
-        super().__init__(
-            f"no model {name!r} is loaded; loaded models: {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")
-        )
+        hint = suggestion(name, known)
+        super().__init__(f"no model {name!r} is loaded; loaded models: {', '.join(known)}" + (f"; {hint}" if hint else ""))
 
 
 class AlreadyLoaded(Exception):

@@ -60,6 +60,10 @@ class Warnings:
         """Return whether a picture looks inverted: dark on light where the model's are light on dark, or the reverse."""
         return item in self._contradicting or contradicts(pixels, spec.ink)
 
+    def json(self) -> list[dict[str, Any]]:
+        """Return the warnings in the order of their items, as answers in JSON have them."""
+        return [warning._asdict() for warning in sorted(self.found, key=lambda warning: warning.item)]
+
     def renumbered(self, items: Sequence[int]) -> None:
         """Give each warning the item that its picture belongs to: `items[i]` for picture i."""
         self.found = [warning._replace(item=items[warning.item]) for warning in self.found]

@@ -43,7 +43,7 @@ class Priors:
     """The priors of a model. N(0, I) needs no mixture, and every model has it."""
 
     model: str
-    own: str  # the prior that the model was trained with
+    own: str  # the prior that the model was trained with; of a model of diffusers the one that its configuration states
     mixtures: Mapping[str, Mixture]
     missing: Mapping[str, str]  # prior -> the reason why the model does not have it
     digests: Mapping[str, str]  # prior -> SHA-256 of its mixture's numbers and labels
@@ -121,7 +121,8 @@ def priors_of(model: str, directory: Path, checkpoint: Checkpoint) -> Priors:
         labels = {label: _arrays(part) for label, part in fitted.by_label().items()}
     digests = {name: _digest(mixture, *(labels.values() if name == AGGREGATE else ())) for name, mixture in mixtures.items()}
     reason = "" if labels else why_no_labels(checkpoint, fitted)
-    return Priors(model, VAMP if VAMP in mixtures else STANDARD, mixtures, missing, digests, labels, reason)
+    own = VAMP if VAMP in mixtures else STANDARD
+    return Priors(model, own if spatial is None else AGGREGATE, mixtures, missing, digests, labels, reason)
 
 
 def _stated(spatial: SpatialLatents, dim: int) -> Mixture:

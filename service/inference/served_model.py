@@ -73,13 +73,18 @@ class ServedModel:
 
     @cached_property
     def is_direct(self) -> bool:
-        """Whether its pictures and latents have one size, so that plain requests are served directly."""
-        return self.is_pictures and self.kind.spatial is None
+        """Whether its pictures have one size and are what it decodes, so that plain requests are served directly."""
+        return self.is_pictures and self.kind.spatial is None and self.kind.decodes_data
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
         """(H, W, C) of the pictures that show items."""
         return self.kind.shape
+
+    @property
+    def engine(self) -> str:
+        """What computes the model: "torch" or "onnx". Some models cannot use the engine of the device."""
+        return self.decode.engine
 
     @property
     def lanes(self) -> Mapping[str, Lane]:

@@ -185,8 +185,8 @@ class Metrics:
         loads: dict[Labels, float] = {}
         if catalog is not None:
             loads = {key: count for key, count in catalog.loads.items()}  # noqa: C416  a wider type of key
-            where = str(catalog.device.torch_device), str(catalog.device.engine)
-            info = {(name, model.digest, *where): 1 for name, model in catalog.models.items()}
+            device = str(catalog.device.torch_device)
+            info = {(name, model.digest, device, model.engine): 1 for name, model in catalog.models.items()}
         return [
             Family("vae_model_loads_total", "counter", "Loads and reloads of models.", ("model", "result"), loads),
             Family("vae_model_info", "gauge", "Models; always 1.", ("model", "digest", "device", "engine"), info, "max"),

@@ -1,9 +1,10 @@
 """POST /v2/models/{model}/infer: tensors in, tensors out."""
 
-import difflib
 import time
 from collections.abc import Sequence
 from functools import partial
+
+import orjson
 
 from models.ink import Invert
 from models.transparency import Background
@@ -17,16 +18,20 @@ from service.open_inference.datatypes import BYTES
 from service.open_inference.errors import BadRequest
 from service.open_inference.operations.operation import Operation, Result
 from service.open_inference.parameters import Parameters
+from service.open_inference.query import query_timeout
 from service.open_inference.request import HEADER, InferRequest, OutputForm, RawInput, read_request, stated_length
 from service.open_inference.specs import ANY, Spec
 from service.open_inference.statistics import Statistics
 from service.open_inference.tensors import Tensor
 from service.operations.service import Service
+from service.suggestion import suggestion
 
 # How long a number takes to write as JSON.
 BYTES_PER_NUMBER = 16
 BACKGROUNDS: Sequence[Background] = ("black", "white", "auto")
 INVERTS: Sequence[Invert] = ("no", "yes", "auto")
+# The parameter of an answer with what is unusual about its items: a JSON text, as `warnings` in the REST API.
+WARNINGS = "warnings"
 
 
 async def infer(statistics: Statistics, service: Service, call: Call) -> Answer:
@@ -58,11 +63,7 @@ async def _read(service: Service, call: Call, model: ServedModel, operation: Ope
     request = await service.pipeline.offload(len(call.body), read)
     known = [one.name for one in specs]
     for given in request.inputs.keys() - set(known):
-        near = difflib.get_close_matches(given[:100], known, n=1)
-        raise BadRequest(
-            f"there is no input {short(given)}; "
-            + (f"did you mean {near[0]}?" if near else f"the inputs are {', '.join(known)}")
-        )
+        raise BadRequest(_unknown("input", given, known))
     for one in specs:
         if not one.optional and one.name not in request.inputs:
             raise BadRequest(f"the input {one.name!r} is missing")
@@ -91,16 +92,15 @@ def _wanted(request: InferRequest, model: ServedModel, operation: Operation) -> 
 
 
 def _unknown(what: str, name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name[:100], known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"the {what}s of this model are {', '.join(known)}"
+    hint = suggestion(name, known, f"the {what}s of this model are {', '.join(known)}")
     return f"there is no {what} {short(name)}; {hint}"
 
 
 def _inference(call: Call, model: ServedModel, operation: Operation, request: InferRequest) -> Inference:
-    """Return the work with its deadline: the earlier one of `timeout` and the header X-Timeout-Ms. Raises BadRequest."""
+    """Return the work with its deadline: the earliest one of `timeout`, `timeout_ms` and X-Timeout-Ms. Raises BadRequest."""
     deadlines = [] if request.timeout is None else [call.started + request.timeout]
-    if (milliseconds := header_timeout(call, BadRequest)) is not None:
-        deadlines.append(call.started + milliseconds / 1000)
+    stated = query_timeout(call), header_timeout(call, BadRequest)
+    deadlines += [call.started + milliseconds / 1000 for milliseconds in stated if milliseconds is not None]
     deadline = min(deadlines, default=None)
     call.limit(deadline)
     inference = Inference(model, deadline, call.timings)
@@ -132,11 +132,13 @@ async def _write(
         "x-model": inference.model.label,
         "server-timing": f"queue;dur={timings.queue * 1e3:.3f}, compute;dur={timings.compute * 1e3:.3f}",
     }
-    if inference.warnings.found:
-        headers["x-warnings"] = str(len(inference.warnings.found))
+    parameters = result.parameters
+    if warnings := inference.warnings.json():
+        headers["x-warnings"] = str(len(warnings))
+        parameters = parameters | {WARNINGS: orjson.dumps(warnings).decode()}  # The protocol has no lists in parameters.
     accept = call.headers.get("accept-encoding", "")
     size = sum(_cost(tensor, form) for tensor, form in outputs)
-    write = partial(infer_answer, name, request.id, outputs, result.parameters, accept, headers)
+    write = partial(infer_answer, name, request.id, outputs, parameters, accept, headers)
     return await service.pipeline.offload(size, write)
 
 

@@ -26,12 +26,12 @@ def of_server(version: str) -> dict[str, Any]:
     return {"name": "vae-service", "version": version, "extensions": EXTENSIONS}
 
 
-def of_model(catalog: Catalog, name: str, model: ServedModel, operation: Operation) -> dict[str, Any]:
+def of_model(name: str, model: ServedModel, operation: Operation) -> dict[str, Any]:
     """Return the metadata of a model: what requests must and may send, and what is answered unless they name outputs."""
     return {
         "name": name,
         "versions": [VERSION],
-        "platform": PLATFORMS[engine_of(catalog, model)],
+        "platform": PLATFORMS[model.engine],
         "inputs": [one.metadata() for one in operation.inputs(model)],
         "outputs": [one.metadata() for one in operation.outputs(model)],
     }
@@ -40,7 +40,6 @@ def of_model(catalog: Catalog, name: str, model: ServedModel, operation: Operati
 def config_of(catalog: Catalog, name: str, model: ServedModel, operation: Operation) -> dict[str, Any]:
     """Return the configuration of a model. `max_batch_size` is how many items a request may have."""
     device = catalog.device
-    engine = engine_of(catalog, model)
     parameters = {
         "loaded_model": model.label,
         "outputs_on_request": ", ".join(one.name for one in operation.on_request(model)),
@@ -49,8 +48,8 @@ def config_of(catalog: Catalog, name: str, model: ServedModel, operation: Operat
     }
     return {
         "name": name,
-        "platform": PLATFORMS[engine],
-        "backend": BACKENDS[engine],
+        "platform": PLATFORMS[model.engine],
+        "backend": BACKENDS[model.engine],
         "version_policy": {"latest": {"num_versions": 1}},
         "max_batch_size": device.limits.max_rows,
         "input": [one.config() | {"optional": one.optional} for one in operation.inputs(model)],
@@ -61,8 +60,3 @@ def config_of(catalog: Catalog, name: str, model: ServedModel, operation: Operat
         "dynamic_batching": {"preferred_batch_size": [device.limits.max_batch], "max_queue_delay_microseconds": 0},
         "parameters": {key: {"string_value": value} for key, value in parameters.items()},
     }
-
-
-def engine_of(catalog: Catalog, model: ServedModel) -> str:
-    """Return the engine that computes a model: models that are made step by step need torch."""
-    return "torch" if model.kind.steps else catalog.device.engine

@@ -3,7 +3,6 @@
 Knows nothing of requests.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 
 from service.inference.catalog import Catalog
@@ -13,6 +12,7 @@ from service.open_inference.answers import VERSION
 from service.open_inference.errors import NoSuchModel
 from service.open_inference.operations import OPERATIONS
 from service.open_inference.operations.operation import Operation
+from service.suggestion import suggestion
 
 
 def find(catalog: Catalog, path: Mapping[str, str]) -> tuple[str, ServedModel, Operation]:
@@ -55,6 +55,5 @@ def _explained(catalog: Catalog, name: str) -> str:
         own = [f"{name}.{one.name}" for one in OPERATIONS.values() if one.serves(catalog.models[name])]
         return f"ask {short(name)} for one of its operations: {', '.join(own)}"
     known = [found for found, _, _ in all_names(catalog)]
-    near = difflib.get_close_matches(name[:120], known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are, for example, {', '.join(known[:4])}."
+    hint = suggestion(name, known, f"there are, for example, {', '.join(known[:4])}.")
     return f"no model {short(name)} is served; {hint} GET /v2/models lists all of them"

@@ -1,6 +1,5 @@
 """The parameters of a request, an input or an output: name -> string, number or boolean. Knows nothing of models."""
 
-import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from service.json_types import json_type
 from service.observe.printable import short
 from service.open_inference.errors import BadRequest
+from service.suggestion import suggestion
 
 # Hints of other servers and clients that change nothing here: the datatype says what a tensor is.
 HINTS = frozenset(("content_type", "headers"))
@@ -28,11 +28,8 @@ class Parameters:
         for name in values.keys() - known - HINTS:
             if name in SHARED_MEMORY:
                 raise BadRequest(f"{of} is in shared memory, which this service does not use; send binary data in the body")
-            near = difflib.get_close_matches(name[:100], known, n=1)
-            raise BadRequest(
-                f"{of} has the unknown parameter {short(name)}; "
-                + (f"did you mean {near[0]}?" if near else f"known are: {', '.join(sorted(known)) or 'none'}")
-            )
+            hint = suggestion(name, known, f"known are: {', '.join(sorted(known)) or 'none'}")
+            raise BadRequest(f"{of} has the unknown parameter {short(name)}; {hint}")
 
     def __contains__(self, name: str) -> bool:
         return self._values.get(name) is not None

@@ -16,6 +16,7 @@ from service.open_inference.counted import Counted
 from service.open_inference.errors import as_protocol
 from service.open_inference.health import Probe, check_live, check_serving
 from service.open_inference.inference import infer
+from service.open_inference.query import read_query
 from service.open_inference.repository import Repository, index
 from service.open_inference.statistics import Statistics
 from service.operations.service import Service
@@ -29,8 +30,12 @@ def registrations(describe: Describe, version: str, admin: bool) -> list[Registr
     described = as_protocol(describe)
     statistics, repository = Statistics(), Repository(admin)
 
-    def endpoint(operation: Callable[[Service, Call], Awaitable[Answer]], takes_compressed: bool = False) -> Endpoint:
-        return Endpoint(operation, described, (Overloaded,), takes_compressed)
+    def endpoint(operation: Callable[[Service, Call], Awaitable[Answer]]) -> Endpoint:
+        async def checked(service: Service, call: Call) -> Answer:
+            read_query(call)
+            return await operation(service, call)
+
+        return Endpoint(checked, described, (Overloaded,))
 
     async def server(service: Service, call: Call) -> Answer:
         return json_answer(metadata.of_server(version))
@@ -39,8 +44,7 @@ def registrations(describe: Describe, version: str, admin: bool) -> list[Registr
         return json_answer({"models": [name for name, _, _ in names.all_names(service.pipeline.catalog)]})
 
     async def model(service: Service, call: Call) -> Answer:
-        catalog = service.pipeline.catalog
-        return json_answer(metadata.of_model(catalog, *names.find(catalog, call.path)))
+        return json_answer(metadata.of_model(*names.find(service.pipeline.catalog, call.path)))
 
     async def config(service: Service, call: Call) -> Answer:
         catalog = service.pipeline.catalog
@@ -62,7 +66,8 @@ def registrations(describe: Describe, version: str, admin: bool) -> list[Registr
         every = names.all_names(service.pipeline.catalog)
         return json_answer({"model_stats": [statistics.json(*one) for one in every]})
 
-    tensors = Counted(endpoint(partial(infer, statistics), takes_compressed=True), statistics)
+    operation = Endpoint(partial(infer, statistics), described, (Overloaded,), takes_compressed=True)
+    tensors = Counted(operation, statistics)
     found = [
         *(
             Registration(f"{path}/infer", ("POST",), "infer", "v2_infer", tensors, without_router=True)

@@ -109,9 +109,9 @@ class Statistics:
         }
 
 
-def _lanes(model: ServedModel, kind: str) -> list[Lane]:
+def _lanes(model: ServedModel, direction: str) -> list[Lane]:
     """Return the queues of a model that encode, or that decode: there are several, such as that of pictures as floats."""
-    return [lane for name, lane in model.kind.lanes.items() if name == kind or name.startswith(f"{kind}_")]
+    return [lane for name, lane in model.kind.lanes.items() if name == direction or name.startswith(f"{direction}_")]
 
 
 def _sizes(lanes: list[Lane]) -> dict[int, SizeStats]:

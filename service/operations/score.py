@@ -34,7 +34,8 @@ MOST_SAMPLES = 1000
 # Limits of regret, in pictures: of one request, and of all that are optimised at a time.
 MOST_REGRET, MOST_REGRETS = 64, 256
 HOW_TO_CALIBRATE = (
-    "Make one: python -m models.evaluate PATH --calibrate, with the PATH of its directory; then load the model again"
+    "Make one: python -m models.evaluate PATH --calibrate, with the PATH of its directory (and --data DATA, if the model was "
+    "not trained by models.train); then load the model again"
 )
 
 

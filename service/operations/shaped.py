@@ -9,6 +9,7 @@ import numpy as np
 from models.spatial_latents import SpatialLatents
 from service.formats.errors import BadInput, Unusable, of_points
 from service.formats.raw_items import RawItems
+from service.inference.catalog import Catalog
 from service.inference.inference import Inference
 from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats, ServedModel
@@ -73,11 +74,15 @@ async def locate(pipeline: Pipeline, inference: Inference, points: ShapedPoints)
     return mu
 
 
-def spatial_of(model: ServedModel) -> SpatialLatents:
-    """Return how the latents of a model are made up. Raises NoLatentShape."""
+def spatial_of(model: ServedModel, catalog: Catalog) -> SpatialLatents:
+    """Return how the latents of a model are made up. Raises NoLatentShape, which names the loaded models that have a shape."""
     found = model.kind.spatial
     if found is None:
-        raise NoLatentShape(f"the latents of {model.name!r} have no shape: choose a model with a latent_shape, see /models")
+        others = ", ".join(name for name, one in catalog.models.items() if one.kind.spatial is not None)
+        raise NoLatentShape(
+            f"the latents of {model.name!r} are flat, ({model.latent_dim},); choose a model whose latent_shape has three "
+            f"numbers: {others or 'none is loaded'}"
+        )
     return found
 
 
@@ -92,7 +97,7 @@ async def encode(pipeline: Pipeline, inference: Inference, pictures: RawItems) -
 
     `inference.size` then has their size. Raises NoLatentShape, BadInput, BatcherError.
     """
-    spatial, inference.any_size = spatial_of(inference.model), True
+    spatial, inference.any_size = spatial_of(inference.model, pipeline.catalog), True
     rows = await pipeline.encode(pictures, inference)
     size = inference.size or inference.model.shape[:2]
     shaped = rows.reshape(len(rows), 3, *spatial.shape(*size))
@@ -104,7 +109,7 @@ async def decode(pipeline: Pipeline, inference: Inference, z: Floats) -> Floats:
 
     `inference.size` then has their size. Raises NoLatentShape, Unusable, BatcherError.
     """
-    spatial = spatial_of(inference.model)
+    spatial = spatial_of(inference.model, pipeline.catalog)
     if z.ndim != 4 or z.shape[1] != spatial.channels or not min(z.shape):
         raise Unusable(f"latents of {inference.model.name!r} have the shape (N, {spatial.channels}, h, w), not {z.shape}")
     inference.size = size_of(inference.model, z.shape)
@@ -112,6 +117,7 @@ async def decode(pipeline: Pipeline, inference: Inference, z: Floats) -> Floats:
 
 
 def size_of(model: ServedModel, shape: tuple[int, ...]) -> tuple[int, int] | None:
-    """Return (H, W) of the pictures of latents (N, C, h, w); None for the model's own size."""
-    size = spatial_of(model).size_of(shape[1:])
+    """Return (H, W) of the pictures of latents (N, C, h, w); None for the model's own size, and for flat latents."""
+    spatial = model.kind.spatial
+    size = None if spatial is None else spatial.size_of(shape[1:])
     return None if size == model.shape[:2] else size

@@ -54,10 +54,7 @@ def answer(body: bytes, form: Format, inference: Inference, headers: dict[str, s
 
 def warnings_of(inference: Inference) -> dict[str, Any]:
     """Return the field of JSON answers with the warnings about the pictures of a request; none if there is no warning."""
-    if not inference.warnings.found:
-        return {}
-    found = sorted(inference.warnings.found, key=lambda warning: warning.item)
-    return {"warnings": [warning._asdict() for warning in found]}
+    return {"warnings": inference.warnings.json()} if inference.warnings.found else {}
 
 
 def json_answer(fields: dict[str, Any], collection: Collection | None = None, inference: Inference | None = None) -> Answer:

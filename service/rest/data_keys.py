@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 # The key of a list -> that of one item.
 ONE_OF: Mapping[str, str] = {"images": "image", "rows": "row", "strokes": "sketch", "texts": "text"}
-LISTS, ONES = tuple(ONE_OF), tuple(ONE_OF.values())
+ONES = tuple(ONE_OF.values())
 # The fields of forms that are files with data.
 FILES = ("image", "rows", "strokes", "texts")
 DATA_KEYS = tuple(key for pair in ONE_OF.items() for key in pair)

@@ -41,7 +41,7 @@ Prior = Literal["standard", "vamp", "aggregate"]
 PRIOR: Any = Field(
     None,
     description="The prior: standard is N(0, I), aggregate the fitted one, vamp a learnt one. The default is the one that the "
-    "model was trained with.",
+    "model was trained with; of models of diffusers it is aggregate, the Gaussian that their configuration states.",
 )
 
 

@@ -16,6 +16,7 @@ from service.formats.decoder_processes.fork_server import DecoderUnavailable
 from service.formats.errors import BadInput, TooBig, TooCostly, Undecodable, Unsupported, Unusable
 from service.formats.forms import TooManyParts
 from service.formats.json_size import TooManyValues
+from service.http.nothing_here import NothingHere
 from service.http.problems import HttpError, Problem, problem
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchLabel, NoSuchPrior
@@ -150,7 +151,7 @@ async def handle(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 404:
         if request.method != "DELETE" and (location := _without_slash(request)):
             return Response(None, 307, {"location": location})
-        error = HTTPException(404, f"there is no endpoint at {request.url.path}; /docs lists all endpoints")
+        error = NothingHere(request.url.path, request.scope.get("root_path", ""))
     elif isinstance(error, HTTPException) and error.status_code == 405:
         allowed = _allowed(request, (error.headers or {}).get("Allow", ""))
         detail = f"{request.method} is not allowed at {request.url.path}; allowed: {', '.join(allowed)}"

@@ -3,7 +3,6 @@
 If both have the same parameter, the query wins. Knows nothing about FastAPI, models or devices.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -13,9 +12,11 @@ from urllib.parse import parse_qsl
 from pydantic import TypeAdapter, ValidationError
 
 from service.allowed_values import allowed
+from service.http.foreign_parameters import is_foreign
 from service.json_types import json_type
 from service.observe.printable import short
 from service.rest.schemas import DecodeParameters, NoParameters
+from service.suggestion import suggestion
 
 P = TypeVar("P", bound=NoParameters)
 
@@ -51,14 +52,9 @@ class AskedTooMuch(BadParameter):
 
 def refuse_parameters(path: str, names: Iterable[str]) -> None:
     """Raise BadParameter for the parameters of a request that takes none. Those that others add to addresses are ignored."""
-    found = [name for name in names if not _is_of_others(name)]
+    found = [name for name in names if not is_foreign(name)]
     if found:
         raise BadParameter(f"{path} takes no parameters, but the query has {', '.join(found)}")
-
-
-def _is_of_others(name: str) -> bool:
-    """Return whether others add this parameter to addresses: jQuery against caches, or those who count visitors."""
-    return name == "_" or name.startswith("utm_")
 
 
 def two_dims(text: str, dim: int) -> tuple[int, int]:
@@ -109,7 +105,7 @@ def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[
     except ValueError:
         raise BadParameter(f"the query has more than {MAX_PARAMETERS} parameters") from None
     for name, value in pairs:
-        if _is_of_others(name):
+        if is_foreign(name):
             continue
         if name in strings and name != "include":  # include=a&include=b is the same as include=a,b.
             raise BadParameter(f"{name} is given twice")
@@ -146,8 +142,7 @@ def _unknown(name: str, known: list[str]) -> str:
     name = name[:LONGEST_NAME]
     if name in REMOVED:
         return f"the parameter {name!r} was removed: {REMOVED[name]}"
-    near = difflib.get_close_matches(name[:100], known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"the parameters are {', '.join(known)}"
+    hint = suggestion(name, known, f"the parameters are {', '.join(known)}")
     return f"unknown parameter {name!r}; {hint}"
 
 

@@ -20,10 +20,11 @@ StoreError
   └── StoreUnusable                       permanent: corrupt, not a store, of a newer version, or not writable
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from service.suggestion import suggestion
 
 if TYPE_CHECKING:
     from service.store.interface import Collection
@@ -40,8 +41,7 @@ class UnknownCollection(StoreError):
     """No collection has that name. `hint`: what the message says instead of names that are alike."""
 
     def __init__(self, name: str, known: Iterable[str] = (), hint: str = "") -> None:
-        near = difflib.get_close_matches(name[:80], list(known), n=1)
-        likely = f"did you mean {near[0]}?" if near else "GET /collections?training=true lists all, PUT makes a new one"
+        likely = suggestion(name, known, "GET /collections?training=true lists all, PUT makes a new one")
         super().__init__(f"there is no collection {name[:120]!r}; {hint or likely}")
 
 
@@ -98,8 +98,7 @@ class UnknownDirection(StoreError):
     """The collection has no direction with that name."""
 
     def __init__(self, collection: str, name: str, known: Iterable[str] = ()) -> None:
-        near = difflib.get_close_matches(name[:80], list(known), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"GET /collections/{collection}/directions lists all"
+        hint = suggestion(name, known, f"GET /collections/{collection}/directions lists all")
         super().__init__(f"the collection {collection!r} has no direction {name[:120]!r}; {hint}")
 
 

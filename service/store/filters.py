@@ -7,7 +7,6 @@ values have no order. An integer beyond 64 bits is rounded to a float. An item w
 `"exists": false`. Filters are parsed and checked here. Knows nothing of the functions and types of a database.
 """
 
-import difflib
 import json
 import math
 import re
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from service.json_types import json_type
+from service.suggestion import similar, suggestion
 
 Scalar = str | int | float | bool | None
 Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "contains", "exists"]
@@ -157,12 +157,12 @@ def _described(
     key, others = condition.key, likely(condition.key, MAX_LIKELY)
     # An object such as "geo" instead of "geo.cty" is no use: its parts are compared, not the object.
     alike = [other for other in others if "." in other] if condition.path else others
-    if near := difflib.get_close_matches(key[:100], alike, n=1):
-        return Unknown(key, near[0])
+    if near := similar(key, alike):
+        return Unknown(key, near)
     if condition.path and condition.path[0] not in known:  # The mistake may be in the first key of the path.
         first, _, rest = key.partition(".")
-        if near := difflib.get_close_matches(first[:100], likely(first, MAX_LIKELY), n=1):
-            path = f"{near[0]}.{rest}"
+        if near := similar(first, likely(first, MAX_LIKELY)):
+            path = f"{near}.{rest}"
             if has(Condition(path, "exists", True)):
                 return Unknown(key, path)
     return Unknown(key, None, tuple(sorted(others)[:20]))
@@ -204,14 +204,9 @@ def _conditions(key: str, tests: Mapping[str, Any]) -> list[Condition]:
 def _operator(key: str, name: str) -> Any:
     if name not in OPERATORS:
         name = name[:80]
-        near = difflib.get_close_matches(name[:100], OPERATORS, n=1)
-        nested = f"{key}.{name}"
-        hint = (
-            f"did you mean {near[0]}?"
-            if near
-            else f"known are {', '.join(OPERATORS)}. To filter on a nested key, write {json.dumps(nested, ensure_ascii=False)}"
-        )
-        raise BadFilter(f"{key}: unknown operator {name!r}; {hint}")
+        nested = json.dumps(f"{key}.{name}", ensure_ascii=False)
+        known = f"known are {', '.join(OPERATORS)}. To filter on a nested key, write {nested}"
+        raise BadFilter(f"{key}: unknown operator {name!r}; {suggestion(name, OPERATORS, known)}")
     return name
 
 

@@ -24,6 +24,7 @@ def outputs(notebook: Any) -> list[list[tuple[str, list[str], str]]]:
 
 def test_the_notebook_gives_what_it_shows() -> None:
     stored = json.loads(PATH.read_text())
+    assert "models.load(" in "".join(line for cell in stored["cells"] for line in cell["source"]), "as the README says"
     found = outputs(executed())
     assert found == outputs(stored)
     texts = "".join(text for cell in found for _, _, text in cell)

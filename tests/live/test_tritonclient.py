@@ -172,6 +172,7 @@ def test_the_program_of_the_document(server: Server) -> None:
     exec(program.replace("localhost:8000", server.url.removeprefix("http://")), names)
     names["client"].close()
     assert names["mu"].shape == names["sigma"].shape == (64, 20)
+    assert (names["warnings"][0]["item"], names["warnings"][0]["code"]) == (0, "blank")
 
 
 def test_the_tables_of_the_document_are_those_of_the_code() -> None:

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 import models
 from models import VAE, VAEConfig
 from models.checkpoint import CheckpointError, read
+from models.diffusers_weights import HALF, INDEX, WEIGHTS
 from models.hub import is_hub_name
 from tests.models.hub_server import Hub, serving
 
@@ -73,9 +75,9 @@ def test_load_from_the_hub_by_revision_and_from_its_cache(hub: Hub, tmp_path: Pa
     assert found[0] == pytest.approx(of_second)
     assert found[1] == found[2] == pytest.approx(of_first)
     assert "someone/digits at v9: there is no such directory here" in found[3]
-    assert "RevisionNotFoundError" in found[3]
+    assert "the repository has no such branch, tag or commit" in found[3]
     assert "someone/else: there is no such directory here" in found[4]
-    assert "RepositoryNotFoundError" in found[4]
+    assert "it has no such repository, or a private one" in found[4]
     files = [line.rpartition("/")[2] for line in hub.asked if "/resolve/" in line]
     assert set(files) == {"config.json", "model.safetensors"}, "nothing else is even asked for"
     bodies = [line for line in hub.asked if line.startswith("GET") and "/resolve/" in line]
@@ -84,6 +86,35 @@ def test_load_from_the_hub_by_revision_and_from_its_cache(hub: Hub, tmp_path: Pa
     again = loaded([["someone/digits"], ["someone/digits", "v1"]], hub.url, tmp_path / "cache", tmp_path, HF_HUB_OFFLINE="1")
     assert again == found[:2]
     assert hub.asked == []
+
+
+def test_load_what_diffusers_has_saved(hub: Hub, tmp_path: Path) -> None:
+    """The weights in full precision are downloaded where there are some, and never a pickle or code."""
+    torch.manual_seed(0)
+    net: Any = AutoencoderKL(block_out_channels=(8,), norm_num_groups=2, sample_size=8)
+    net.save_pretrained(tmp_path / "whole")
+    net.save_pretrained(tmp_path / "half", variant="fp16")
+    net.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    shards = {one.name: one.read_bytes() for one in (tmp_path / "shards").iterdir()}
+    files = {one.name: one.read_bytes() for name in ("whole", "half") for one in (tmp_path / name).iterdir()}
+    more = {"diffusion_pytorch_model.bin": b"\x80\x04.", "modeling.py": TRAP, "model_index.json": b"{}", "README.md": b"# own"}
+    hub.commit("vae/both", {**files, **more}, tag="v1")
+    hub.commit("vae/half", {name: content for name, content in files.items() if name != WEIGHTS} | more)
+    hub.commit("vae/pickled", {"config.json": files["config.json"]} | more)
+    hub.commit("vae/shards", shards | more)
+    hub.commit("vae/both", more)
+    hub.asked.clear()
+    asked: list[list[str | None]] = [["vae/both", "v1"], ["vae/half"], ["vae/pickled"], ["vae/both", "v1"], ["vae/shards"]]
+    found = loaded(asked, hub.url, tmp_path / "cache", tmp_path)
+    wanted = [4 * 8 * 8, sum(float(values.detach().sum()) for values in net.parameters())]
+    assert found[0] == found[1] == found[3] == found[4] == pytest.approx(wanted)
+    assert f"{WEIGHTS}: no such file; a checkpoint of diffusers is a directory with it and config.json" in found[2]
+    bodies = [
+        line.split("/resolve/")[1].partition("/")[2] for line in hub.asked if line.startswith("GET /") and "/resolve/" in line
+    ]
+    own = [name for name in shards if name not in ("config.json", INDEX)]
+    assert len(own) > 1
+    assert sorted(bodies) == sorted(["config.json"] * 4 + [HALF, WEIGHTS, INDEX, *own])
 
 
 def test_what_is_here_wins_and_what_is_no_model_is_said(hub: Hub, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """The recorded numbers: what the service shows is drawn again as well, and what cannot be read is said."""
 
+import json
+import math
 from pathlib import Path
 
 import pytest
 
 from models.evaluate.__main__ import EvaluationError, recorded
-from models.metrics_file import METRICS
+from models.metrics_file import METRICS, as_numbers, finite, write_metrics
 
 ODD = '{"elbo": -1.5, "note": "\\ud800", "far": 1e999, "no": NaN, "deep": %s}' % ("[" * 100 + "]" * 100)
 
@@ -33,3 +35,27 @@ def test_numbers_that_cannot_be_read(tmp_path: Path, content: str | None, said: 
         (tmp_path / METRICS).write_text(content)
     with pytest.raises(EvaluationError, match=f"{METRICS}: {said}$"):
         recorded(tmp_path)
+
+
+def test_what_is_not_finite_is_written_as_null_with_a_reason(tmp_path: Path) -> None:
+    known = {"not_finite": {"b.c": "nothing varies"}}
+    found = finite({"a": math.nan, "b": {"c": -math.inf, "d": 1.5}, "e": [1, math.inf], "protocol": known})
+    write_metrics(tmp_path, found)
+    assert json.loads((tmp_path / METRICS).read_text(), parse_constant=pytest.fail) == {
+        "a": None, "b": {"c": None, "d": 1.5}, "e": [1, None],
+        "protocol": {
+            "not_finite": {"b.c": "nothing varies", "a": "the computation gave nan", "e.1": "the computation gave inf"}
+        },
+    }  # fmt: skip
+    assert finite({"a": 1.0, "protocol": {}}) == {"a": 1.0, "protocol": {}}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_metrics(tmp_path, {"a": math.nan})
+
+
+def test_what_was_not_finite_is_formatted_as_nan_and_what_is_unknown_stays_none() -> None:
+    metrics = {"a": math.inf, "agreement": {"error": None, "elbo": math.nan}, "b": {"c": None}, "protocol": {}}
+    found = as_numbers(finite(metrics))
+    assert math.isnan(found["a"])
+    assert math.isnan(found["b"]["c"]), "as in files of earlier versions"
+    assert math.isnan(found["agreement"]["elbo"])
+    assert found["agreement"]["error"] is None

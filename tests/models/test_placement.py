@@ -30,7 +30,7 @@ def middle(pixels: NDArray[np.uint8], unit: int) -> NDArray[np.uint8]:
 def test_own_keeps_every_pixel_of_the_middle(size: tuple[int, int]) -> None:
     """Also of pictures that are converted in strips, and of those that are a little larger in one direction only."""
     pixels, notes = noise(*size), list[Note]()
-    found = preprocess(Image.fromarray(pixels), spec(8, 8, "own"), notes)
+    found = preprocess(Image.fromarray(pixels), spec(8, 8, "any_size"), notes)
     np.testing.assert_array_equal(found.transpose(1, 2, 0), middle(pixels, 8))
     assert [code for code, _ in notes] == ([] if found.shape[1:] == size else ["cut"])
 
@@ -40,7 +40,7 @@ def test_own_of_a_picture_on_its_side() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     Image.fromarray(pixels).save(out, "png", exif=exif)
-    found = preprocess(Image.open(out), spec(8, 8, "own"))
+    found = preprocess(Image.open(out), spec(8, 8, "any_size"))
     np.testing.assert_array_equal(found.transpose(1, 2, 0), middle(np.rot90(pixels, -1), 8))
 
 
@@ -48,13 +48,13 @@ def test_a_large_jpeg_is_decoded_whole() -> None:
     """Other fits decode a part of its numbers."""
     out = io.BytesIO()
     Image.fromarray(noise(1200, 1000)).save(out, "jpeg")
-    found = preprocess(Image.open(out), spec(8, 8, "own"))
+    found = preprocess(Image.open(out), spec(8, 8, "any_size"))
     np.testing.assert_array_equal(found.transpose(1, 2, 0), np.asarray(Image.open(out)))
 
 
 def test_what_is_smaller_than_the_unit() -> None:
     with pytest.raises(WrongSize, match=r"7 x 40 pixels \(height x width\), and the model needs at least 8 x 8; enlarge it"):
-        preprocess(Image.fromarray(noise(7, 40)), spec(8, 8, "own"))
+        preprocess(Image.fromarray(noise(7, 40)), spec(8, 8, "any_size"))
 
 
 def test_exact_takes_one_size() -> None:

@@ -66,13 +66,13 @@ def test_the_effective_beta_has_the_same_optimum() -> None:
 @pytest.mark.parametrize(
     ("sigma", "mse", "words"),
     [
-        ("optimal", 0.0004, "pixel sigma 0.0200, in closed form: the RMSE of 20 validation pictures; the effective beta"),
-        (0.35, 0.028**2, "pixel sigma 0.3500, fixed; the RMSE of 20 validation pictures is 0.0280; the effective beta "
-                         "against a decoder with the best pixel sigma is 156, so the ELBO depends on the choice of the pixel "
-                         "sigma; "
-                         "--sigma optimal calibrates it"),
-        (0.1, 0.0101, "pixel sigma 0.1000, fixed; the RMSE of 20 validation pictures is 0.1005; the effective beta against a "
-                      "decoder with the best pixel sigma is 0.99"),
+        ("optimal", 0.0004, "pixel sigma 0.0200, in closed form: the RMSE of 20 validation pictures; on these pictures, "
+                          "the effective beta"),
+        (0.35, 0.028**2, "pixel sigma 0.3500, fixed; the RMSE of 20 validation pictures is 0.0280; on these pictures, the "
+                         "effective beta against a decoder with the best pixel sigma is 156, so the ELBO depends on the "
+                         "choice of the pixel sigma; --sigma optimal calibrates it"),
+        (0.1, 0.0101, "pixel sigma 0.1000, fixed; the RMSE of 20 validation pictures is 0.1005; on these pictures, the "
+                      "effective beta against a decoder with the best pixel sigma is 0.99"),
     ],
 )  # fmt: skip
 def test_what_is_said(sigma: float | str, mse: float, words: str) -> None:

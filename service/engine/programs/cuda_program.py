@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -50,6 +51,8 @@ class _Graph:
 
 class CudaProgram:
     """A function that runs as CUDA graphs. It takes any number of batches at a time; the compute stream orders them."""
+
+    engine: ClassVar[str] = "torch"
 
     def __init__(self, function: Function, streams: Streams, examples: Rows) -> None:
         """Capture nothing yet. `examples`: typical rows (max_batch, *row_shape)."""

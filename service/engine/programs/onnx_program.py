@@ -11,7 +11,7 @@ from functools import cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -52,6 +52,8 @@ class Sessions(NamedTuple):
 
 class OnnxProgram:
     """Runs sessions of ONNX Runtime. It computes one batch at a time; uint8 rows are divided by 255, as models do."""
+
+    engine: ClassVar[str] = "onnx"
 
     def __init__(self, sessions: Sessions, examples: Rows) -> None:
         """Wrap what `start_sessions` has made. `examples`: typical rows (max_batch, *row_shape)."""

@@ -4,7 +4,7 @@ Knows nothing of models, lanes or requests.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -18,12 +18,16 @@ Function = Callable[[Tensor], Tensor]  # (B, *row_shape) -> (B, *output_shape), 
 class Program(Protocol):
     """A function on a device, fed with blocks of rows from the host."""
 
+    engine: ClassVar[str]  # what computes it: "torch" or "onnx"
+
     def __call__(self, blocks: Sequence[Rows], bucket: int) -> Rows:
         """Compute the rows of all blocks as one batch of `bucket` rows. Return the answers without the padding."""
 
 
 class TorchProgram:
     """A function that torch runs operation by operation. It computes one batch at a time."""
+
+    engine: ClassVar[str] = "torch"
 
     def __init__(self, function: Function, device: torch.device, examples: Rows) -> None:
         """Allocate the largest batch. `examples`: typical rows (max_batch, *row_shape)."""

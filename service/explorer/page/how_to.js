@@ -29,7 +29,8 @@ function Load({ model }) {
 
 /** How to get a calibration, which says how unusual a picture is. */
 export function HowToCalibrate() {
-  return html`<p class="hint">Make a calibration with this command. DIRECTORY is that of the model. Then load the model again.</p>
+  return html`<p class="hint">Make a calibration with this command. DIRECTORY is that of the model. Add --data DATA if the model was not
+      trained by models.train. Then load the model again.</p>
     <${Command} content=".venv/bin/python -m models.evaluate DIRECTORY --calibrate" testid="picture-command" />`;
 }
 

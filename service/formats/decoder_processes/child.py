@@ -29,9 +29,9 @@ from service.formats.inline_decoding import webp_size
 # A request: length of the description (JSON), length of the file, memory for opening it, memory for decoding it, seconds.
 REQUEST = struct.Struct(">IQQQd")
 # An answer: its kind, and the length of its content. NEED has the number of bytes that decoding would take. PIXELS has the
-# number of pixels of the file (8 bytes), with the fit "own" the height and the width, then the pixels for the model, and notes
-# about them as JSON, if there are any. FAILED has an error as JSON. SPENT, without content, means that the granted memory was
-# not enough.
+# number of pixels of the file (8 bytes), with the fit "any_size" the height and the width, then the pixels for the model, and
+# notes about them as JSON, if there are any. FAILED has an error as JSON. SPENT, without content, means that the granted
+# memory was not enough.
 ANSWER = struct.Struct(">cQ")
 NEED, PIXELS, FAILED, SPENT = b"N", b"P", b"F", b"S"
 NUMBER, SIZE = struct.Struct(">Q"), struct.Struct(">II")
@@ -52,6 +52,7 @@ QUICK_WORK = 12 << 20
 MAX_SCANS = 12
 # TIFF tags.
 BITS_PER_SAMPLE, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH = 258, 278, 322, 323
+# The formats that are read: imported before decoders are forked, so that no decoder has to import anything.
 PLUGINS = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
 
 
@@ -177,7 +178,7 @@ def _decode(
         image = codecs.open_picture(data, max_pixels)
     notes: list[Note] = []
     found = codecs.picture_pixels(image, spec, notes=notes)
-    decoded = SIZE.pack(*found.shape[1:]) + found.tobytes() if spec.fit == "own" else found.tobytes()
+    decoded = SIZE.pack(*found.shape[1:]) + found.tobytes() if spec.fit == "any_size" else found.tobytes()
     return PIXELS, NUMBER.pack(pixels) + decoded + (json.dumps(notes).encode() if notes else b"")
 
 
@@ -194,7 +195,7 @@ def _cost(image: Image.Image, spec: Preprocessing, work: int) -> int:
         beside = 3 * pixels  # Pillow decodes run-length encoding in Python
     draft(image, spec)
     width, height = image.size
-    kept = width * height if spec.fit == "own" else spec.height * spec.width
+    kept = width * height if spec.fit == "any_size" else spec.height * spec.width
     tables = 56 * (width + height) + 16 * kept  # for resampling, and its result
     return width * height * _bytes_per_pixel(image) + beside + tables
 

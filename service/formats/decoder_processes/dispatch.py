@@ -73,7 +73,7 @@ class Decoders:
         item: int | None = None,
         notes: list[Note] | None = None,
     ) -> Decoded:
-        """Decode a picture file to uint8 (C, H, W), of its own size with the fit "own". Return it and the file's pixels.
+        """Decode a picture file to uint8 (C, H, W), of its own size with the fit "any_size". Return it and the file's pixels.
 
         `spent`: number of pixels of the pictures of the same request that were decoded before. `notes` receives what cannot
         be right; see `preprocess`. Raise BadInput or DecoderUnavailable.
@@ -82,7 +82,7 @@ class Decoders:
         try:
             content, pixels = await self._watched(self._decoded(data, what))
             shape = spec.shape
-            if spec.fit == "own":
+            if spec.fit == "any_size":
                 shape = (spec.channels, *SIZE.unpack(content[: SIZE.size].tobytes()))
                 content = content[SIZE.size :]
             size = math.prod(shape)

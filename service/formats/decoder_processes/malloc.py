@@ -18,7 +18,7 @@ def prepare(system_block_bytes: int = SYSTEM_BLOCK_BYTES) -> None:
         libc.mallopt(M_MMAP_THRESHOLD, system_block_bytes)
 
 
-def keep() -> None:
+def keep_free_memory() -> None:
     """Keep free memory for the next operation of a large net."""
     if (libc := _glibc()) is not None:
         libc.mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES)

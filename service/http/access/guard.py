@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 
 from service.asgi import ASGIApp, Headers, Receive, Scope, Send
 from service.http.access.allowance import Allowance, ConcurrencyExceeded, RateExceeded
-from service.http.access.keys import CallerLimits, Keyring, MissingScope, NothingHere, Unauthorized
+from service.http.access.keys import CallerLimits, Keyring, MissingScope, Unauthorized
 from service.http.access.refusal_pace import RefusalPace
+from service.http.nothing_here import NothingHere
 from service.http.problems import HttpError, refuse
 from service.http.registry import ANY_KEY, CLOSED, OPEN, Registry
 

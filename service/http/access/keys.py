@@ -55,15 +55,6 @@ class MissingScope(HttpError):
         super().__init__(f"the key of {name!r} lacks the scope {scope!r}, which this {what} needs")
 
 
-class NothingHere(HttpError):
-    """The path does not exist, whatever the key."""
-
-    status, code = 404, "not_found"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(f"there is no endpoint at {path}; /docs lists all endpoints")
-
-
 @dataclass(frozen=True, slots=True)
 class CallerLimits:
     """Rate limits of one caller. If several lines with one name state the same limit, the last one wins."""

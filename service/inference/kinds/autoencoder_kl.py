@@ -22,11 +22,11 @@ from models.vae import LOGVAR_MAX, LOGVAR_MIN, VAE
 from service.engine.device import Device
 from service.engine.errors import Overloaded
 from service.engine.lane import Lane
-from service.formats.decoder_processes.malloc import keep
+from service.formats.decoder_processes.malloc import keep_free_memory
 from service.formats.errors import Unusable
 from service.formats.raw_items import RawItems
 from service.inference.kinds import picture_encoding
-from service.inference.kinds.own_sizes import decode_own_sizes
+from service.inference.kinds.any_size import decode_any_size
 from service.inference.kinds.pictures import ServedPictures, decoder, with_examples
 from service.inference.kinds.served_kind import Floats, encoder
 from service.inference.kinds.size_limits import SizeLimits
@@ -73,7 +73,7 @@ class ServedAutoencoderKL(ServedPictures):
             )
         if (stated := config.arch_options.get("sample_size")) not in (None, height, [height, width]):
             log.info("%s: its own size is %d x %d pixels, less than its sample_size, %s", name, height, width, stated)
-        keep()
+        keep_free_memory()
         limits = sizes.of_queue(height, width, device)
         work = partial(with_examples, checkpoint, device.torch_device, limits.max_batch)
         vae, latents, floats, likelihood = await device.aside(work)
@@ -121,7 +121,7 @@ class ServedAutoencoderKL(ServedPictures):
     ) -> Floats:
         with self._admission() as admit:
             if items.rows is None:
-                rows: NDArray[Any] = await decode_own_sizes(
+                rows: NDArray[Any] = await decode_any_size(
                     pipeline, items, inference, self.spatial.factor, (self.sizes.picture, self.sizes.request), admit
                 )
             else:

@@ -56,6 +56,8 @@ class ServedPictures(ServedAtOnce):
         self.is_density = is_density(likelihood)
         self._likelihood = manifest.model.likelihood
         self._sigma = float(likelihood.sigma) if isinstance(likelihood, Gaussian) else None
+        # Means that no sigmoid has made may be outside of [0, 1], where no picture is.
+        self.decodes_data = manifest.model.likelihood_options.get("link", "sigmoid") == "sigmoid"
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
@@ -82,6 +84,9 @@ class ServedPictures(ServedAtOnce):
         self, pipeline: "Pipeline", items: RawItems, inference: "Inference", originals: list[NDArray[Any]] | None = None
     ) -> Coroutine[Any, Any, Floats]:
         return picture_encoding.encode(pipeline, items, inference, originals)
+
+    def expected(self, decoded: Floats) -> Floats:
+        return decoded.clip(0, 1)
 
     def draw(self, decoded: Floats, seed: int) -> Floats:
         return self._draw(decoded, seed)

@@ -64,7 +64,7 @@ class ServedKind(ABC):
     compares_decoded: ClassVar[bool] = False  # whether lengths of paths are those of decoded distributions
     steps: ClassVar[bool] = False  # whether data are made step by step, see `Inference.stepping`
     begun: NDArray[Any]  # only with `steps`: the beginning of an example, (1, T, ...)
-    decodes_data: ClassVar[bool] = True  # whether what is decoded are data already
+    decodes_data: bool = True  # whether what is decoded are data already
     is_density: bool = False  # whether nats may be negative
     spatial: SpatialLatents | None = None  # how latents are made up that have a shape, (C, h, w)
 

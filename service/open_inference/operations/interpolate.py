@@ -51,10 +51,10 @@ class Interpolate(Operation):
 
     async def run(self, service: Service, inference: Inference, request: InferRequest, wanted: Collection[str]) -> Result:
         model, parameters, given = inference.model, request.parameters, latents_of(request.inputs["z"])
-        if given.ndim not in (2, 3) or given.shape[-2] < 2:
+        if given.ndim not in (2, 3) or given.shape[-2] < 2 or given.shape[-1] != model.latent_dim:
             raise BadRequest(
                 f"input 'z' has the shape {list(given.shape)}, but [N, K, {model.latent_dim}] is needed: N paths through K "
-                "latents each, at least 2"
+                f"latents each, at least 2; or [K, {model.latent_dim}] for one path"
             )
         count, points = 1 if given.ndim == 2 else len(given), given.shape[-2]
         z = latent_rows(given.reshape(-1, given.shape[-1]), model.latent_dim).reshape(count, points, -1)

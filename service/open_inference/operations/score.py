@@ -8,6 +8,7 @@ import numpy as np
 from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.latents.noise import MAX_SEED
+from service.open_inference.errors import BadRequest
 from service.open_inference.kinds.data_tensor import FP32
 from service.open_inference.operations.operation import Operation, Result, items_of, label_of
 from service.open_inference.request import InferRequest
@@ -49,6 +50,11 @@ class Score(Operation):
         if P_VALUE in wanted:
             names |= set(operations.default_scores(model))
         asked = request.parameters.maybe_whole("samples", 1, operations.MOST_SAMPLES)
+        if asked is not None and not names & set(operations.DRAWN):
+            raise BadRequest(
+                f"samples is for the scores elbo and iwae, but the outputs are {', '.join(wanted)}: leave it out, or "
+                "ask for the output iwae"
+            )
         samples, seed = operations.samples_of(model, asked), request.parameters.whole("seed", 0, 0, MAX_SEED)
         scored = await operations.score(service.pipeline, service.regrets, inference, items, names, samples, seed)
         values = {**scored.values, **{f"{name}{AFTER}": found for name, found in scored.p_values.items()}}

@@ -24,7 +24,8 @@ async def compress(service: Service, call: Call) -> Answer:
     """Return the latents of pictures, rounded to bins and entropy-coded, as one file of `application/x-vae-latents`.
 
     Bins are `step` times as wide as the posteriors, on average over the pictures of the request. Their probabilities are in
-    the header, so that a file of a few hundred pictures or more takes a few bytes a picture. docs/latents.md has its layout.
+    the header, so that a file of a few hundred pictures or more takes a few bytes a picture if the model has tens of
+    dimensions; with more dimensions it takes more. docs/latents.md has its layout.
     """
     body = await body_of(service, call, takes_text=True)
     parameters = read_parameters(CompressParameters, call.query, *body.parameters(CompressParameters))
@@ -71,7 +72,7 @@ add(
     "/compress",
     ["POST"],
     compress,
-    "Compress pictures to a few bytes each: their latents, rounded",
+    "Compress pictures to their latents, rounded",
     describe_operation(CompressParameters, {COMPRESSED: BINARY}, PICTURE_BODIES),
     scope="infer",
     label="compress",

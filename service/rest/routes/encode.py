@@ -31,7 +31,7 @@ async def encode(service: Service, call: Call) -> Answer:
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy"))
     inference = open_request(service, call, parameters)
     if parameters.shaped:
-        _check_shaped(inference.model, form)
+        _check_shaped(service, inference.model, form)
     inference.any_size = True
     pictures = await items_in(service.pipeline, body, inference)
     posteriors = await operations.encode(service.pipeline, inference, pictures)
@@ -60,9 +60,9 @@ async def encode(service: Service, call: Call) -> Answer:
     return answer(await posteriors_json(fields), form, inference, headers)
 
 
-def _check_shaped(model: ServedModel, form: Format) -> None:
+def _check_shaped(service: Service, model: ServedModel, form: Format) -> None:
     """Raise NoLatentShape or BadParameter unless an answer can have latents with their shape."""
-    spatial_of(model)
+    spatial_of(model, service.pipeline.catalog)
     if form != "npy":
         raise BadParameter(f"shaped is for npy, but the answer is {form}: add format=npy, or use its field latent_shape")
 

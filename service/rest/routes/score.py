@@ -32,7 +32,8 @@ router = Router(tags=["inference"])
 FEWEST_EFFECTIVE = 5.0
 NOTE = (
     "The model has no calibration that fits its weights, so these values have no p-values. Make one: python -m "
-    "models.evaluate PATH --calibrate, with the PATH of its directory; then load the model again."
+    "models.evaluate PATH --calibrate, with the PATH of its directory (and --data DATA, if the model was not trained by "
+    "models.train); then load the model again."
 )
 
 

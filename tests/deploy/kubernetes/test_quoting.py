@@ -21,9 +21,10 @@ def test_names_stay_text(name: str) -> None:
     stores: list[dict[str, Any]] = [
         {"sqlite": {"storageClass": name}},
         {"sqlite": {"claim": name}},
-        {"kind": "postgres", "postgres": {"secret": name, "key": name, "readsKey": name}},
+        {"kind": "postgres", "postgres": {"secret": name, "key": name, "readsKey": "reads"}},
+        {"kind": "postgres", "postgres": {"readsKey": name}},
     ]
-    for store, count in zip(stores, (7, 7, 9), strict=True):
+    for store, count in zip(stores, (7, 7, 8, 7), strict=True):
         made = templated({**values, "store": store})
         assert [one for one in leaves(made) if one == name] == [name] * count
 

@@ -67,6 +67,20 @@ def test_a_killed_replica() -> None:
         assert load.acknowledged <= stored(load.url)
 
 
+def test_a_replica_that_stands_still_is_replaced() -> None:
+    with loaded() as (cluster, load):
+        with load.by(CALLERS):
+            more_answers(load, 500, cluster)
+            still = cluster.replicas()[0]
+            still.suspend()
+            wait_for(
+                lambda: len(cluster.replicas()) == 2 and still.pid not in [one.pid for one in cluster.replicas()], cluster
+            )
+            more_answers(load, 500, cluster)
+        assert len(load.faults) <= CALLERS, load.faults
+        assert load.acknowledged <= stored(load.url)
+
+
 def test_a_killed_node() -> None:
     with loaded() as (cluster, load):
         with load.by(CALLERS):

@@ -46,7 +46,9 @@ def test_what_is_not_served_is_refused_in_words(url: str, decoder: str, encoder:
     )
     assert "image_format must be jpg or png, not 'webp'" in refused(remote_decode, decoder, z, image_format="webp", **scaled)
     assert "unknown_model: " in refused(remote_decode, f"{url}/diffusers/none/decode", z, **scaled)
-    assert "the latents of 'grey' have no shape" in refused(remote_decode, f"{url}/diffusers/grey/decode", z, **scaled)
+    assert "the latents of 'grey' are flat, (3,); choose a model whose latent_shape has three numbers: " in refused(
+        remote_decode, f"{url}/diffusers/grey/decode", z, **scaled
+    )
     assert "too_many_items: " in refused(
         remote_decode, decoder, latents(9, 4, 8, 8), output_type="pt", return_type="pt", **scaled
     )

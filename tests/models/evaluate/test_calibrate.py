@@ -11,15 +11,17 @@ import pytest
 import torch
 
 from models.calibration import CALIBRATION, Calibration, read_calibration
-from models.checkpoint import CONFIG, read
+from models.checkpoint import CONFIG, read, save
 from models.data import Items, Splits, load_data, rows_of
 from models.evaluate import unusual
 from models.evaluate.__main__ import main
-from models.evaluate.calibrate import choose_bandwidth, choose_default, held_out_split
+from models.evaluate.calibrate import choose_bandwidth, choose_default
+from models.evaluate.held_out import given_split, held_out_split
 from models.kinds import KINDS
 from models.readers.download import DataError
 from models.scores import SAMPLES, log_density
 from models.train.__main__ import main as train
+from models.vae import VAE, VAEConfig
 
 TRAINING = {"validation": 0.1, "seed": 3, "validation_split": "random"}
 
@@ -113,7 +115,8 @@ def test_it_says_how_coarse_few_pictures_are(trained: Path) -> None:
     ("flags", "words"),
     [
         (["--fit-prior"], "leave out --fit-prior"),
-        (["--data", "mnist"], "leave out --fit-prior, --limit and --data"),
+        (["--limit", "9"], "leave out --fit-prior and --limit"),
+        (["--data", "mnist"], "records what was held out: leave out --data"),
         (["--report"], "add --recorded"),
         (["--strangers", "npz:nowhere.npz"], "nowhere.npz"),
         (["--samples", "8"], "leave out --samples"),
@@ -153,6 +156,33 @@ def test_a_calibration_of_other_weights_is_not_shown(
     assert main([str(other), "--recorded"]) == 0
 
 
+def test_a_model_that_was_trained_elsewhere_is_calibrated_on_data_that_the_user_gives(
+    digits_npz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    save(tmp_path / "own", VAE(VAEConfig((1, 28, 28), 2, "mlp", {"hidden": [16]})))
+    flags = [str(tmp_path / "own"), "--calibrate", "--device", "cpu"]
+    assert main(flags) == 1
+    assert "the checkpoint does not name its data: add --data" in capsys.readouterr().err
+    data = ["--data", f"npz:{digits_npz}"]
+    assert main([*flags, *data]) == 0
+    printed = capsys.readouterr().out
+    assert f"50 % of the training pictures of npz:{digits_npz.stem} (random, seed 0); the checkpoint does not rec" in printed
+    assert "warning: if the model was trained on these pictures, new pictures will look more unusual than they are" in printed
+    found = calibration_of(tmp_path / "own")
+    splits = load_data(data[1], Path())
+    assert found.record["training_latents"]["of"] + len(found.smallest) == len(splits.train.x)
+    assert found.record["data"] == f"npz:{digits_npz.stem}"
+    assert found.record["test"]["distance"] < 2 * found.record["test"]["distance_by_chance"], "new pictures are as usual"
+    assert str(digits_npz.parent) not in json.dumps(found.record)
+    assert found.labels is not None
+    assert main([str(tmp_path / "own"), *data, "--samples", "2", "--limit", "20", "--device", "cpu"]) == 0
+    assert (
+        f"models.evaluate {tmp_path / 'own'} --calibrate {data[0]} npz:{digits_npz.stem}"
+        in (tmp_path / "own" / "README.md").read_text()
+    )
+
+
 def pictures(count: int) -> Items:
     return Items(torch.zeros(count, 1, 4, 4, dtype=torch.uint8))
 
@@ -167,6 +197,19 @@ class TestHeldOut:
     def test_without_a_record_there_is_none(self) -> None:
         with pytest.raises(DataError, match="does not record which pictures were held out"):
             held_out_split({"name": "mnist"}, Splits(pictures(5), pictures(3)))
+
+    def test_those_that_the_user_gives(self) -> None:
+        """Half of the training pictures, or the validation split; and the two halves have nothing in common."""
+        x = torch.arange(10, dtype=torch.uint8).repeat_interleave(16).view(10, 1, 4, 4)
+        references, held_out, how = given_split("npz:x", Splits(Items(x), pictures(3)))
+        assert sorted([*references.x[:, 0, 0, 0].tolist(), *held_out.x[:, 0, 0, 0].tolist()]) == list(range(10))
+        assert len(held_out) == 5
+        assert how.startswith("50 % of the training pictures of npz:x (random, seed 0); the checkpoint does not record")
+        references, held_out, how = given_split("npz:x", Splits(pictures(5), pictures(3), pictures(2)))
+        assert (len(references), len(held_out)) == (5, 2)
+        assert how.startswith("the validation split of npz:x; ")
+        with pytest.raises(DataError, match="both need some"):
+            given_split("npz:x", Splits(pictures(1), pictures(3)))
 
     def test_stages_must_hold_out_the_same(self) -> None:
         first = {"name": "mnist", "training": {**TRAINING}}

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from models.checkpoint import Manifest
-from models.evaluate.card import card, write_card
+from models.evaluate.card import card
 from models.evaluate.commands import evaluate_command, train_command, train_commands
+from models.metrics_file import finite
 from models.preprocess import Preprocessing
 from models.train.arguments import parse, recorded
 from models.vae import VAEConfig
@@ -99,9 +100,37 @@ def test_colors_without_labels() -> None:
     assert "5-NN" not in text
 
 
-def test_written_beside_the_weights(tmp_path: Path) -> None:
-    write_card(tmp_path, manifest(), METRICS, [tmp_path / "samples.png"])
-    assert (tmp_path / "README.md").read_text() == card(tmp_path, manifest(), METRICS, ["samples.png"])
+def test_numbers_that_are_none_are_left_out_with_the_reason() -> None:
+    """As the evaluation measures them, and as metrics.json records them."""
+    measured = METRICS | {"factors": {"mig": float("nan"), "sap": 0.5}, "elbo": float("-inf")}
+    protocol = METRICS["protocol"] | {"not_finite": {"factors.mig": "no labelled factor varies"}}
+    for metrics in (measured | {"protocol": protocol}, finite(measured | {"protocol": protocol})):
+        text = card(Path("mine"), manifest(), metrics, [])
+        assert "| MIG |" not in text
+        assert "| ELBO |" not in text
+        assert "| SAP | 0.500 |" in text
+        assert "Not shown, because there is no finite value: ELBO, MIG (factors.mig: no labelled factor varies" in text
+        assert "nan" not in text.replace("finance", "")
+    assert "Not shown" not in card(Path("mine"), manifest(), METRICS, [])
+
+
+def test_an_autoencoder_of_diffusers_says_how_to_load_it() -> None:
+    config = VAEConfig(
+        (3, 8, 8), 256, "autoencoder_kl", {"block_out_channels": [8]}, "gaussian", {"sigma": 0.1, "link": "identity"}
+    )
+    own, theirs = (
+        Manifest(config, Preprocessing(3, 8, 8, fit="exact"), {"name": "folder:x", **more})
+        for more in ({}, {"layout": "diffusers"})
+    )
+    text = card(Path("weights/kl"), theirs, METRICS, [])
+    assert 'vae = AutoencoderKL.from_pretrained("weights/kl")' in text
+    assert "pip install 'vae-service[diffusers]'" in text
+    assert "\nlibrary_name: diffusers\n" in text
+    text = card(Path("runs/kl"), own, METRICS, [])
+    assert "from_pretrained" not in text
+    assert "pip install 'vae-service[diffusers]'" in text
+    assert "\nlibrary_name: vae-service\n" in text
+    assert "vae-service[diffusers]" not in card(Path("mine"), manifest(), METRICS, [])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch import Tensor
 from models.distributions import DiagonalGaussian
 from models.evaluate.factors import (
     attribute_gap,
+    constant,
     disentanglement,
     information_of_dimensions,
     mutual_information_gap,
@@ -44,6 +45,14 @@ class TestMig:
         mu, factors = design()
         twice = narrow(10 * torch.cat([mu, mu], 1))
         assert mutual_information_gap(twice, factors, torch.randn(len(mu), 6)) == pytest.approx(0, abs=1e-6)
+
+    def test_a_factor_that_does_not_vary_is_left_out(self) -> None:
+        mu, factors = design(4)
+        posterior, eps = narrow(10 * mu), torch.randn(len(mu), 3)
+        same = {"same": torch.full((len(mu),), 2)}
+        assert mutual_information_gap(posterior, factors | same, eps) == mutual_information_gap(posterior, factors, eps)
+        assert constant(factors | same) == ["same"]
+        assert math.isnan(mutual_information_gap(posterior, same, eps))
 
     def test_of_a_noisy_dimension_it_is_the_integral(self) -> None:
         """I(z; v) of v in {0, 1}, z ~ N(v, 0.7^2), by a sum over a fine grid."""

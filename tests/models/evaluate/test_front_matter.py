@@ -1,6 +1,7 @@
 """The front matter of cards: the hub's own client reads it, and its numbers are those of metrics.json."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from huggingface_hub import EvalResult, ModelCard
 
 import models
 from models.checkpoint import Manifest, read
-from models.evaluate.card import card, write_card
+from models.evaluate.card import card
+from models.evaluate.card_file import front_matter_of, write_card
 from models.evaluate.front_matter import front_matter, yaml_lines
 from models.kinds.column import Column
 from models.kinds.table import Columns
@@ -41,7 +43,8 @@ def test_the_client_of_the_hub_reads_every_shipped_card(name: str) -> None:
     loaded = ModelCard.load(SHIPPED / name / "README.md")
     metrics, manifest = json.loads((SHIPPED / name / "metrics.json").read_text()), read(SHIPPED / name).manifest
     data = loaded.data
-    assert (data.library_name, data.model_name) == ("vae-service", name)
+    library = "diffusers" if name == "sprites-kl" else "vae-service"
+    assert (data.library_name, data.model_name) == (library, name)
     assert data.license == LICENSES[manifest.data["name"]]
     assert len(data.datasets) == 1
     found = results(data)
@@ -95,16 +98,34 @@ def test_the_licence_that_the_user_wrote_is_kept(tmp_path: Path) -> None:
     own, mnist = (Manifest(config, Preprocessing(1, 28, 28), {"name": name}) for name in ("folder:mine", "mnist"))
 
     def written(manifest: Manifest) -> str:
-        write_card(tmp_path, manifest, numbers, [])
+        write_card(tmp_path, partial(card, tmp_path, manifest, numbers, [], None))
         return str(data_of([path.read_text()]).license)
 
     assert written(own) == "unknown"
     path.write_text(path.read_text().replace("license: unknown\n", "license: mit\n"))
     assert [written(own), written(own), written(mnist)] == ["mit", "mit", "cc-by-sa-3.0"]
     assert written(own) == "unknown", "a licence of other data is not kept"
-    for text in ("# mine\n\n---\nlicense: mit\n---\n", "---\nlicense: a b\n---\n", "", "---\nlicense: mit"):
-        path.write_text(text)
-        assert written(own) == "unknown", text
+    path.write_text(path.read_text().replace("license: unknown\n", "license: mit\ndatasets:\n- me/faces\n"))
+    assert [written(own), data_of([path.read_text()]).datasets] == ["mit", ["me/faces"]]
+
+
+def test_keys_that_are_not_ours_stay(tmp_path: Path) -> None:
+    """In the words of the user, whatever they are; tags are added to ours."""
+    more = ["language:\n- en\n", 'widget: [{src: "a: b"}]  # mine\n', "thumbnail: >\n  x\n\n  y\n", "license: other\n"]
+    protocol = METRICS["protocol"] | {"unit": "nats", "split": "test", "active_units": "by variance"}
+    numbers = METRICS | {"log_likelihood": -65.5, "iwae_nll_standard_error": 0.25, "protocol": protocol}
+    config = VAEConfig((1, 28, 28), 20, "mlp", {"hidden": [4]})
+    for tags in ("tags:\n- faces\n- vae\n", "tags: [faces, 'vae']\n", 'tags:\n    - "faces"\n'):
+        before = front_matter_of(f"---\n{''.join(more)}{tags}library_name: keras\nmodel-index: []\n---\n")
+        data = data_of(front_matter("mine", Manifest(config, Preprocessing(1, 28, 28), {}), numbers, before))
+        assert (data.language, data.license, data.thumbnail) == (["en"], "other", "x\ny\n")
+        assert data.widget == [{"src": "a: b"}]
+        assert data.tags == ["vae", "variational-autoencoder", "picture", "faces"]
+        assert (data.library_name, data.model_name) == ("vae-service", "mine")
+    again = front_matter_of("\n".join(front_matter("mine", Manifest(config, Preprocessing(1, 28, 28), {}), numbers, before)))
+    assert {key: again[key] for key in ("language", "widget", "thumbnail", "license")} == {
+        key: before[key] for key in ("language", "widget", "thumbnail", "license")
+    }
 
 
 def test_numbers_that_are_none_are_left_out() -> None:

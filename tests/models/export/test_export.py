@@ -20,6 +20,7 @@ from models.condition import Condition
 from models.export.__main__ import main
 from models.export.graphs import Graph
 from models.export.onnx_models import ExportError, onnx_model
+from models.golden import read_golden
 from models.onnx_graph import onnx_runtime
 from models.preprocess import Preprocessing
 
@@ -149,3 +150,50 @@ def test_every_architecture_is_exported_or_refused(
     error = capfd.readouterr().err
     assert ("ONNX cannot hold the decoder of this model; nothing was written" in error) == refused
     assert len(error.splitlines()) == int(refused)
+
+
+def test_an_autoencoder_of_diffusers_is_exported_for_any_number_of_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime alone answers as torch does: in a process that can import neither torch nor diffusers."""
+    assert main([str(SHIPPED / "sprites-kl"), "--onnx", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "encoder.onnx: x uint8 (batch, 3, 64, 64) -> mu float (batch, 256)" in printed
+    assert "decoder.onnx: z float (batch, 256) -> mean float (batch, 3, 64, 64)" in printed
+    checkpoint = read(SHIPPED / "sprites-kl")
+    golden = read_golden(SHIPPED / "sprites-kl", checkpoint.digest, checkpoint.manifest.model)
+    assert golden is not None
+    np.save(tmp_path / "x.npy", golden.x)
+    program = (
+        "import sys\nfor name in ('torch', 'models', 'diffusers'): sys.modules[name] = None\n"
+        "import numpy as np, onnxruntime\n"
+        "encoder, decoder = (onnxruntime.InferenceSession(f'{name}.onnx') for name in ('encoder', 'decoder'))\n"
+        "x = np.load('x.npy')\n"
+        "mu, sigma, logvar = encoder.run(None, {'x': x})\n"
+        "one = encoder.run(None, {'x': x[-1:]})[0]\n"
+        "np.savez('found.npz', mu=mu, sigma=sigma, logvar=logvar, one=one, mean=decoder.run(None, {'z': mu})[0],"
+        " single=decoder.run(None, {'z': mu[-1:]})[0])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, timeout=120, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    found = np.load(tmp_path / "found.npz")
+    posterior = checkpoint.vae.encode(torch.from_numpy(golden.x))
+    wanted = {"mu": posterior.mu, "sigma": posterior.sigma, "logvar": posterior.logvar}
+    wanted["mean"] = checkpoint.vae.decode(torch.from_numpy(found["mu"])).mean
+    for name, own in {**wanted, "one": posterior.mu[-1:], "single": wanted["mean"][-1:]}.items():
+        np.testing.assert_allclose(found[name], own, 1e-5, 1e-5, err_msg=name)
+
+
+def test_a_dump_of_another_library_is_not_passed_on(told: Path) -> None:
+    """It is the first line alone, and shortened."""
+
+    def refuse(x: Tensor) -> tuple[Tensor, ...]:
+        if torch.onnx.is_in_onnx_export():
+            raise RuntimeError(f"\n the reason {'x' * 900}\n  at node 17\n  at node 18\n")
+        return (x,)
+
+    with pytest.raises(ExportError) as found:
+        onnx_model(Graph("odd", refuse, {"x": torch.ones(16, 2)}, ("answer",)), read(told), "pets")
+    assert "nothing was written: RuntimeError: the reason xxx" in str(found.value)
+    assert "node 17" not in str(found.value)
+    assert len(str(found.value)) < 300

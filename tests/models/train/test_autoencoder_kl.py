@@ -8,6 +8,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
+import models
+from models import VAE, VAEConfig
 from models.checkpoint import read
 from models.train.__main__ import main
 from models.train.to_diffusers import main as to_diffusers
@@ -34,7 +36,8 @@ def test_a_run_becomes_a_checkpoint_of_diffusers(data: str, tmp_path: Path, caps
     assert config.likelihood_options == {"sigma": "optimal", "link": "identity"}
     assert (config.arch_options["latent_channels"], config.arch_options["norm_num_groups"]) == (2, 2)
     assert to_diffusers([str(run), str(out)]) == 0
-    assert "written" in capsys.readouterr().out
+    words = "from 36 pictures of the training split, those for validation among them"
+    assert words in capsys.readouterr().out
     original: Any = AutoencoderKL.from_pretrained(out)
     ours, theirs = read(run), read(out)
     assert original.config.scaling_factor == theirs.manifest.model.arch_options["scaling_factor"] > 0
@@ -69,3 +72,13 @@ def test_flags_that_do_not_fit(
 def test_what_is_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert to_diffusers([str(tmp_path / "nothing"), str(tmp_path / "out")]) == 1
     assert "no such file" in capsys.readouterr().err
+
+
+def test_another_net_is_refused_before_its_data_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("models.train.to_diffusers.load_data", pytest.fail)
+    models.save(tmp_path / "mlp", VAE(VAEConfig((1, 8, 8), 2, "mlp", {"hidden": [4]})), data={"name": "mnist", "training": {}})
+    assert to_diffusers([str(tmp_path / "mlp"), str(tmp_path / "out")]) == 1
+    assert "the layout of diffusers is for the net autoencoder_kl, not for mlp" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -82,6 +82,36 @@ def test_a_part_that_is_missing_is_made_again(setting: Path, capsys: pytest.Capt
     assert len(pq.read_table(out)) == 128  # other programs read the directory as one data set
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("copied", "its item 0 is '0/00000.png', and '3/00113.png' belongs there"),
+        ("shorter", "it has 49 items, and 50 belong there"),
+        ("without ids", "is not a part of this load: "),
+    ],
+)
+def test_a_part_must_have_the_items_of_its_place(
+    setting: Path, change: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = write_folder(setting / "pictures", files(COUNT)), setting / "out"
+    assert load(out, folder) == 0
+    before, second = found_in(out), out / "part-000001.parquet"
+    if change == "copied":
+        shutil.copy(out / "part-000000.parquet", second)
+    else:
+        table = pq.read_table(second)
+        pq.write_table(table.slice(0, 49) if change == "shorter" else table.drop_columns("id"), second)
+    assert load(out, folder) == 1
+    said = capsys.readouterr().err
+    assert str(second) in said
+    assert words in said
+    assert "; delete it, and it is made again" in said
+    second.unlink()
+    assert load(out, folder) == 0
+    for one, other in zip(before, found_in(out), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_load_of_which_a_part_was_deleted_is_not_finished(setting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, out = write_folder(setting / "pictures", files(COUNT)), setting / "out"
     assert load(out, folder) == 0
@@ -176,7 +206,7 @@ def test_the_record_of_an_earlier_version_does_not_say_enough(setting: Path, cap
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("options", "--invert is yes, it was None. A directory has one load of the same items with the same options"),
+        ("options", "--invert is yes, it was not given. A directory has one load of the same items with the same options"),
         ("rows", "--rows-per-file is 51, it was 50."),
         ("model", "the model is sha256:"),
         ("more", "there are 3 items, there were 2; the items have other ids"),

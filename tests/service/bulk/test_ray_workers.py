@@ -15,8 +15,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from service.bulk import ray_workers
-from service.bulk.worker import Work
+from service.bulk.worker import Work, Worker
 from service.operations.load_sources import Interrupted, PictureBatch
+from service.settings import SHIPPED_WEIGHTS
 from service.store_command import main
 from tests.service.bulk.conftest import COUNT
 from tests.service.bulk.killed import run_killed
@@ -71,11 +72,33 @@ def test_ray_encodes_as_one_machine_does(setting: Path, local_ray: None, capsys:
     assert main(["load", "--out", str(setting / "out"), "--engine", "ray", *arguments]) == 0
     assert "Ray 2." in capsys.readouterr().out
     same(setting / "out", setting / "calm")
-    np.save(setting / "pictures.npy", np.zeros((3, 8, 8), np.uint8))
-    assert (
-        main(["load", "--out", str(setting / "arrays"), "--engine", "ray", *arguments[:4], str(setting / "pictures.npy")]) == 1
-    )
-    assert "--engine ray is for picture files and for Parquet files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["pictures.npy", "pictures.npz", "pictures-images-idx3-ubyte", "rows.csv"])
+def test_what_ray_cannot_load_is_refused_before_anything_starts(
+    setting: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start(*_: object) -> NoReturn:
+        pytest.fail("something was started")
+
+    monkeypatch.setattr(Worker, "start", start)
+    monkeypatch.setattr(ray_workers, "connect", start)
+    (setting / name).write_bytes(b"")
+    folder = write_folder(setting / "pictures", files(2))
+    assert main(["load", "--out", str(setting / "out"), "--engine", "ray", str(folder), str(setting / name)]) == 1
+    assert f"Parquet files with pictures, and {setting / name} is none of them" in capsys.readouterr().err
+    assert not (setting / "out").exists()
+
+
+def test_only_pictures_are_for_ray(setting: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def connect() -> NoReturn:
+        pytest.fail("Ray was started")
+
+    monkeypatch.setattr(ray_workers, "connect", connect)
+    arguments = ["--model", "strokes", "--models-dir", str(SHIPPED_WEIGHTS), "--engine", "ray"]
+    (setting / "drawings").mkdir()
+    assert main(["load", "--out", str(setting / "out"), *arguments, str(setting / "drawings")]) == 1
+    assert "--engine ray is for pictures, and 'strokes' is no model of pictures" in capsys.readouterr().err
 
 
 @pytest.mark.soak

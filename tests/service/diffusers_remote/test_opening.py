@@ -21,7 +21,7 @@ async def test_the_deadline_is_that_of_the_query_or_the_header(
     seen: list[float | None] = []
     headers = {"x-timeout-ms": header} if header else {}
     call = Call(headers, query, b"", started=100.0, path={"model": "grey"}, limit=seen.append)
-    with pytest.raises(NoLatentShape, match="the latents of 'grey' have no shape"):
+    with pytest.raises(NoLatentShape, match=r"the latents of 'grey' are flat, .*: none is loaded"):
         opened(app.state.service, call, ClientQuery(query, KNOWN))
     assert seen == [None if seconds is None else 100 + seconds]
 

@@ -72,7 +72,10 @@ def test_a_query_with_anything_else_is_refused(text: str, message: str) -> None:
 
 
 def test_a_missing_shape_and_an_unknown_word_say_what_to_send() -> None:
-    with pytest.raises(UnusableQuery, match="shape is missing: send one for each dimension of the latents, such as shape=1&"):
+    with pytest.raises(
+        UnusableQuery,
+        match="shape is missing: send one for each dimension of the latents, such as shape=1&shape=4&shape=64&shape=64",
+    ):
         query().shape("the latents")
     with pytest.raises(UnusableQuery, match="dtype must be jpg or png, not 'gif'; ask for less"):
         query(dtype="gif").word("dtype", Format, "png", {"gif": "ask for less"})

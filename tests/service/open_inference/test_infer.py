@@ -123,6 +123,21 @@ async def test_nothing_but_the_data(client: httpx.AsyncClient) -> None:
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
 
 
+async def test_warnings_are_among_the_parameters(client: httpx.AsyncClient) -> None:
+    """Clients of Triton show the parameters of an answer, and not its headers."""
+    blank = X.copy()
+    blank[1] = 255
+    rest = await client.post("/encode", content=npy(blank))
+    for model in ("encode", "reconstruct", "score"):
+        answer = await ask(client, model, {"image": blank}, parameters={"binary_data_output": True})
+        head = json.loads(answer.content[: int(answer.headers[HEADER])])
+        warnings = json.loads(head["parameters"]["warnings"])
+        assert warnings == rest.json()["warnings"]
+        assert (warnings[0]["item"], warnings[0]["code"]) == (1, "blank")
+        assert answer.headers["x-warnings"] == str(len(warnings))
+    assert "parameters" not in (await ask(client, "encode", {"image": X})).json()
+
+
 @pytest.mark.parametrize("datatype", ["float16", "float32", "float64"])
 async def test_decode(client: httpx.AsyncClient, datatype: str) -> None:
     z = Z.astype(datatype)
@@ -170,6 +185,11 @@ async def test_interpolate(client: httpx.AsyncClient) -> None:
         asked = {"start": {"z": start}, "end": {"z": end}, "steps": 5}
         rest = await client.post("/interpolate?format=npy", json=asked)
         assert np.array_equal(found["image"][i], np.load(io.BytesIO(rest.content)))
+    refused = await ask(client, "interpolate", {"z": np.zeros((1, 2, 2), np.float32)})
+    assert "input 'z' has the shape [1, 2, 2], but [N, K, 3] is needed" in refused.json()["error"]
+    assert "or [K, 3] for one path" in refused.json()["error"]
+    many = await infer(client, "interpolate", {"z": np.resize(Z, (1, 9, 3))})
+    assert many["image"].shape == (1, 9, 8, 8, 1)  # as many steps as the path has latents
     alone = await infer(client, "interpolate", {"z": Z}, parameters={"method": "slerp"})
     assert alone["image"].shape == (8, 8, 8, 1)
     asked = {"points": [{"z": one} for one in Z.tolist()], "method": "slerp"}

@@ -82,6 +82,16 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("encode", {"outputs": {}}, 400, "outputs must be a list"),
     ("encode", {"outputs": []}, 200, ""),
     ("score", {"outputs": [{"name": "iwae"}], "parameters": {"samples": 0}}, 400, "samples must be"),
+    ("score", {"outputs": [{"name": "iwae"}], "parameters": {"samples": 2}}, 200, ""),
+    ("score", {"outputs": [{"name": "elbo_p_value"}], "parameters": {"samples": 8}}, 200, ""),
+    (
+        "score",
+        {"parameters": {"samples": 2}},
+        400,
+        "samples is for the scores elbo and iwae, but the outputs are knn, deviance",
+    ),
+    ("encode", {"parameters": {"seed": 3, "background": "white"}}, 200, ""),
+    ("reconstruct", {"parameters": {"seed": 3}}, 200, ""),
     ("encod", {}, 404, "did you mean encode?"),
     ("grey", {}, 404, "grey.encode"),
     ("colour.encode", {}, 400, "UINT8 [N, 12, 16, 3]"),
@@ -95,6 +105,40 @@ async def test_what_is_asked_for_is_done_or_refused(client: httpx.AsyncClient) -
         answer = await ask(client, model, {"image": X}, **fields)
         assert answer.status_code == status, (model, fields, answer.text)
         assert status == 200 or words in answer.json()["error"], (model, fields, answer.text)
+
+
+async def test_the_query_has_a_deadline_and_nothing_else(client: httpx.AsyncClient) -> None:
+    content, headers = body({"image": X})
+    for query, status, words in (
+        ("timeout_ms=60000&_=1&utm_source=a", 200, ""),
+        ("bogus=x", 400, "unknown parameter 'bogus' in the query; the query may have timeout_ms; parameters of the request"),
+        ("timeout=5", 400, "did you mean timeout_ms?"),
+        ("timeout_ms=soon", 400, "timeout_ms must be a whole number from 1 to 999999999, not 'soon'"),
+        ("timeout_ms=5&timeout_ms=6", 400, "timeout_ms is given twice in the query"),
+        ("&".join(["_=1"] * 99), 400, "more than 32 parameters"),
+    ):
+        answer = await client.post(f"/v2/models/encode/infer?{query}", content=content, headers=headers)
+        assert answer.status_code == status, answer.text
+        assert status == 200 or words in answer.json()["error"]
+    for path in (
+        "/v2",
+        "/v2/models",
+        "/v2/models/encode",
+        "/v2/models/encode/config",
+        "/v2/models/grey/ready",
+        "/v2/models/stats",
+    ):
+        answer = await client.get(f"{path}?timeout_ms=7")
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request"), path
+        assert "this path takes none" in answer.json()["error"]
+    assert (await client.post("/v2/repository/index?redy=true")).status_code == 400
+
+
+async def test_a_deadline_in_the_query_that_passes(client: httpx.AsyncClient, app: FastAPI, busy: Busy) -> None:
+    content, headers = body({"image": X})
+    async with busy(app.state.service.pipeline.catalog.device._batcher):
+        answer = await client.post("/v2/models/encode/infer?timeout_ms=1", content=content, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
 
 
 async def test_a_timeout_that_passes(client: httpx.AsyncClient, app: FastAPI, busy: Busy) -> None:

@@ -10,11 +10,12 @@ from service.formats.forms import TooManyParts
 from service.formats.json_size import TooManyValues
 from service.http import body_memory
 from service.http.access.allowance import ConcurrencyExceeded, RateExceeded
-from service.http.access.keys import MissingScope, NothingHere, Unauthorized
+from service.http.access.keys import MissingScope, Unauthorized
 from service.http.content_coding import Corrupt, Encoded
 from service.http.cross_site import OtherSite
 from service.http.endpoint import ShuttingDown, Starting, TooLate
 from service.http.host_check import UnknownHost
+from service.http.nothing_here import NothingHere
 from service.http.problems import Malformed
 from service.http.receive import BodyTooLarge
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel

@@ -177,6 +177,8 @@ async def test_a_closed_device(client: httpx.AsyncClient, app: FastAPI) -> None:
 
 async def test_nothing_there(client: httpx.AsyncClient) -> None:
     check(await client.get("/nothing"), 404, "not_found", "no endpoint at /nothing; /docs lists all endpoints")
+    for path, document in (("v2/modelz", "open-inference"), ("diffusers/x/foo", "diffusers"), ("explore/x", "explore")):
+        check(await client.get(f"/{path}"), 404, "not_found", f"no endpoint at /{path}; docs/{document}.md ")
     check(await client.get("/models/gray"), 404, "unknown_model", "did you mean grey?")
 
 

@@ -20,6 +20,18 @@
 {{- fail "autoscaling.enabled is true, but store.kind is sqlite: a SQLite file belongs to one pod, and a second pod would answer with other collections. Set autoscaling.enabled to false, or store.kind to postgres" }}
 {{- end }}
 {{- end }}
+{{- with .Values.store.postgres.readsKey }}
+{{- if eq $.Values.store.kind "sqlite" }}
+{{- fail (printf "store.postgres.readsKey is %s, but store.kind is sqlite, which has no replica for reads: leave store.postgres.readsKey empty, or set store.kind to postgres" .) }}
+{{- end }}
+{{- if eq . $.Values.store.postgres.key }}
+{{- fail (printf "store.postgres.readsKey and store.postgres.key are both %s, so that reads would go to the same database: name the key with the address of a streaming replica, or leave store.postgres.readsKey empty" .) }}
+{{- end }}
+{{- end }}
+{{- $pods := ternary .Values.autoscaling.maxReplicas .Values.replicas .Values.autoscaling.enabled | int }}
+{{- if and (gt $pods 1) (eq (toString .Values.settings.VAE_ADMIN) "true") }}
+{{- fail (printf "settings.VAE_ADMIN is true, but there can be %d pods, and /admin changes the models of the one pod that answers: set VAE_ADMIN to false and restart the pods to change models, or have a single pod" $pods) }}
+{{- end }}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
 {{- fail (printf "autoscaling.minReplicas (%d) is larger than autoscaling.maxReplicas (%d)" (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
 {{- end }}
@@ -65,6 +77,19 @@
 {{- if gt (include "vae.amount" $request | float64) (include "vae.amount" . | float64) }}
 {{- fail (printf "resources.requests.%s (%s) is larger than resources.limits.%s (%s): Kubernetes takes no such pod, so set both" $name (include "vae.value" $request) $name (include "vae.value" .)) }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- with $limits.memory }}
+{{- $limit := include "vae.amount" . | float64 }}
+{{- $own := include "vae.amount" "512Mi" | float64 }}
+{{- if lt $limit $own }}
+{{- fail (printf "resources.limits.memory is %s, but the service alone takes up to 512Mi with the models in the image, and the pod would be killed: set it to 512Mi or more" (include "vae.value" .)) }}
+{{- end }}
+{{- $store := $.Values.settings.VAE_STORE_MAX_BYTES | default 4294967296 }}
+{{- $workers := $.Values.settings.VAE_WORKERS | default 1 }}
+{{- $room := divf (subf $limit $own) (float64 $workers) }}
+{{- if and (eq $.Values.store.kind "sqlite") (gt (float64 $store) $room) }}
+{{- fail (printf "settings.VAE_STORE_MAX_BYTES is %s, which each of the processes (VAE_WORKERS, %d) may take for vectors, and the service takes up to 512Mi beside them: that is more than resources.limits.memory (%s), so the pod would be killed before the store is full. Set VAE_STORE_MAX_BYTES to at most %.0f, or raise the limit" (include "vae.value" $store) (int $workers) (include "vae.value" .) (floor $room)) }}
 {{- end }}
 {{- end }}
 {{- range $name, $size := dict "store.sqlite.size" .Values.store.sqlite.size "models.image.size" .Values.models.image.size }}

@@ -14,6 +14,7 @@ import pytest_asyncio
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from PIL import Image
+from vae_client import AsyncClient
 
 from service.app import create_app
 from service.settings import Settings
@@ -144,7 +145,7 @@ async def test_latents_that_are_refused(client: httpx.AsyncClient, z: Any, words
 async def test_shaped_is_for_npy_and_for_latents_with_a_shape(client: httpx.AsyncClient) -> None:
     assert "shaped is for npy" in refusal(await client.post("/encode?shaped=true", content=picture(16, 16)))
     grey = await client.post("/encode?shaped=true&format=npy&model=grey", content=picture(8, 8))
-    assert "the latents of 'grey' have no shape" in refusal(grey)
+    assert "the latents of 'grey' are flat, (3,); choose a model whose latent_shape has three numbers: kl" in refusal(grey)
     shaped = await client.post("/decode?model=grey", content=npy(np.zeros((1, 4, 4, 4), np.float32)))
     assert "takes numbers of shape (N, 3)" in refusal(shaped)
 
@@ -166,7 +167,9 @@ async def test_arrays_of_pictures(client: httpx.AsyncClient) -> None:
 async def test_pictures_of_several_sizes(client: httpx.AsyncClient) -> None:
     images = [text(picture(16, 16)), text(picture(16, 20))]
     detail = refusal(await client.post("/encode", json={"images": images}))
-    assert detail.startswith("item 1: the picture has 16 x 20 pixels")
+    assert detail.startswith(
+        "item 1: the picture has 16 x 20 pixels (height x width) after the cut to multiples of 4, but the"
+    )
     assert "send them in several requests" in detail
 
 
@@ -232,9 +235,26 @@ async def test_a_collection_holds_the_own_size_only(client: httpx.AsyncClient) -
     assert stored["mu"] == mu[0]
     hits = of_json(await client.post("/collections/pictures/search", content=picture(16, 16)))
     assert hits["neighbors"][0]["id"] == "a"
+    assert of_json(await client.get("/collections/pictures/coverage?bandwidth=1"))["prior"] == "aggregate"
     path = await client.post("/interpolate?collection=pictures&steps=2", json={"start": {"id": "a"}, "end": {"z": mu[0]}})
     assert of_json(path)["shape"] == [16, 16, 3]
     assert "here the model takes 16 x 16 only" in refusal(await client.post("/score", content=picture(16, 20)))
+
+
+async def test_the_client_keeps_the_shape_of_latents(app: FastAPI) -> None:
+    caller, pixels = AsyncClient("http://test", transport=httpx.ASGITransport(app)), np.zeros((3, 24, 40, 3), np.uint8)
+    pixels[1] = 200
+    plain, more = await caller.encode(pixels, model="kl"), await caller.encode(pixels, include="kl", model="kl")
+    many = await caller.encode_many(list(pixels), batch_size=2, model="kl")
+    for found in (plain, more, many, plain[1:]):
+        assert (found.latent_shape, found.mu.shape[1]) == ((CHANNELS, 6, 10), 240)
+    decoded = (await caller.decode(plain, model="kl")).pixels
+    assert decoded.shape == (3, 24, 40, 3)
+    shaped = plain.mu.reshape(-1, *plain.latent_shape)
+    assert np.array_equal((await caller.decode(shaped, model="kl")).pixels, decoded)
+    assert (await caller.encode(np.zeros((8, 8), np.uint8), model="grey")).latent_shape == ()
+    with pytest.raises(ValueError, match=r"several sizes: their latents have the shapes \(4, 2, 2\) and \(4, 6, 10\)"):
+        await caller.encode_many([pixels[0], np.zeros((8, 8, 3), np.uint8)], batch_size=1, model="kl")
 
 
 async def test_info_and_metrics_show_lanes_that_were_made_later(client: httpx.AsyncClient) -> None:

@@ -74,6 +74,7 @@ async def test_damaged_files_are_refused(client: httpx.AsyncClient) -> None:
         refused = await client.post("/decompress", content=body)
         assert (refused.status_code, refused.json()["code"]) == (400, "undecodable")
         assert "; send the file as /compress wrote it" in refused.json()["detail"]
+        assert "b'" not in refused.json()["detail"]
 
 
 async def test_more_latents_than_a_request_may_have_are_refused(client: httpx.AsyncClient) -> None:

@@ -1,4 +1,4 @@
-"""Picture files -> pixels at their own size, cut to what the net takes; all pictures of a request must come out in one size.
+"""Picture files of any size -> pixels in that size, cut to what the net takes; those of a request must come out in one size.
 
 Knows nothing of lanes or HTTP.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from service.inference.pipeline import Pipeline
 
 
-async def decode_own_sizes(
+async def decode_any_size(
     pipeline: "Pipeline",
     items: RawItems,
     inference: "Inference",
@@ -38,7 +38,7 @@ async def decode_own_sizes(
     `limits`: the most pixels of a picture, and of all. `admit` is told the pixels of each picture, and may refuse more.
     Raises BadInput, DeadlineExceeded, and what `admit` raises.
     """
-    spec = replace(inference.preprocessing, height=unit, width=unit, fit="own")
+    spec = replace(inference.preprocessing, height=unit, width=unit, fit="any_size")
     try:
         return await in_time(_decode(pipeline, items, inference, spec, limits, admit), inference.deadline, LATE)
     except BadInput as error:
@@ -57,6 +57,7 @@ async def _decode(
 ) -> Pixels:
     found: list[Pixels] = []
     spent = kept = 0
+    cut = f" after the cut to multiples of {spec.height}" if spec.height > 1 else ""
     for item, one in enumerate(items.raw):
         size = len(one) if isinstance(one, str) else 0
         data = await pipeline.offload(size, partial(_bytes, one, item))
@@ -67,15 +68,15 @@ async def _decode(
         spent, kept = spent + own, kept + height * width
         if height * width > limits[0] or kept > limits[1]:
             raise TooBig(
-                f"the picture has {height} x {width} pixels, and those of the request up to it {kept}; at most {limits[0]} "
-                f"are allowed in a picture and {limits[1]} in a request. Send smaller or fewer ones",
+                f"the picture has {height} x {width} pixels{cut}, and those of the request up to it {kept}; at most "
+                f"{limits[0]} are allowed in a picture and {limits[1]} in a request. Send smaller or fewer ones",
                 item,
             )
         if found and pixels.shape != found[0].shape:
-            first = found[0].shape
+            first = "{1} x {2}".format(*found[0].shape)
             raise Unusable(
-                f"the picture has {height} x {width} pixels (height x width), but the first of the request has {first[1]} x "
-                f"{first[2]}: all pictures of a request must have one size, so send them in several requests",
+                f"the picture has {height} x {width} pixels (height x width){cut}, but the first of the request has {first}: "
+                "all pictures of a request must have one size, so send them in several requests",
                 item,
             )
         admit(height * width)
