@@ -25,6 +25,7 @@ from service.server.listeners import CannotListen, SocketFiles, describe, listen
 from service.server.metrics_directory import shared_directory
 from service.server.tuning import leave, log_warnings, open_standard_descriptors, uncollected
 from service.settings import Settings, refuse_unknown, require_packages
+from service.store_addresses import check_store_addresses
 
 if TYPE_CHECKING:
     from service.http.hot_path import HotPath
@@ -50,6 +51,7 @@ def main() -> int:
         trace_exporter()
         settings = read_settings(program("service"))
         require_packages(settings)
+        check_store_addresses(settings)
         port = settings.port_to_listen_on()
         # Check the API keys here, so that a bad one ends the start with one line.
         read_keys(settings.api_keys.get_secret_value(), settings.read_api_keys_file())

@@ -23,6 +23,7 @@ from service.settings import Settings, SettingsError, refuse_unknown, require_pa
 from service.store import POSTGRES, opened_store
 from service.store.export import backup, check_file, dump, store_files
 from service.store.interface import StoreError, StoreUnusable, UnknownCollection
+from service.store_addresses import check_store_addresses
 from service.store_flags import parse
 
 # Packages that only some commands need, and the extras that have them.
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flags["store_file"] = None  # A flag wins over variables.
         settings = Settings(**flags)
         require_packages(settings)
+        check_store_addresses(settings)
         if options.command == "backup":
             if settings.store.startswith(POSTGRES):
                 raise StoreUnusable("backup copies sqlite files only; use pg_dump for a PostgreSQL database")

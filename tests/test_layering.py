@@ -40,6 +40,7 @@ ABOVE = (
     "service.setting_files",
     "service.settings",
     "service.state",
+    "service.store_addresses",
     "service.store_command",
     "service.store_flags",
 )

@@ -8,6 +8,7 @@ from service.environment import SettingsError, trace_exporter
 from service.http.access.keys import read_keys
 from service.settings import Settings, refuse_unknown, require_packages
 from service.store import POSTGRES
+from service.store_addresses import check_store_addresses
 
 
 def read_settings() -> Settings:
@@ -16,6 +17,7 @@ def read_settings() -> Settings:
     trace_exporter()
     settings = Settings()
     require_packages(settings)
+    check_store_addresses(settings)
     read_keys(settings.api_keys.get_secret_value(), settings.read_api_keys_file())
     if settings.workers != 1:
         raise SettingsError(

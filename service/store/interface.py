@@ -62,6 +62,7 @@ class Collection:
     keep: str | None = None  # "picture": originals of new items are kept; "nothing" or None: they are not
     sigma_weight: float = 1.0  # the weight of sigma in w2; other metrics have none
     number: int | None = field(default=None, compare=False)  # tells it from others that had its name, if stored
+    change: str | None = field(default=None, compare=False)  # a random token of its last change, if several servers have it
 
     @property
     def label(self) -> str:

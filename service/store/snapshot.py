@@ -57,9 +57,10 @@ class Snapshot:
         """The sequence number of the state."""
         return self.collection.seq
 
-    def is_of(self, number: int, seq: int, wanted: Wanted) -> bool:
-        """Return whether this is what a reader of that state would get."""
-        return (self.number, self.seq, self.wanted) == (number, seq, wanted)
+    def is_of(self, number: int, collection: "Collection", wanted: Wanted) -> bool:
+        """Return whether this is what a reader of that state of the collection would get."""
+        own = self.collection
+        return (self.number, own.seq, own.change, self.wanted) == (number, collection.seq, collection.change, wanted)
 
 
 def snapshot_of(

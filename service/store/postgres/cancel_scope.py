@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -14,8 +15,8 @@ import psycopg
 from psycopg import capabilities
 from psycopg.pq import PollingStatus
 
-from service.store.postgres.connection_pool import CONNECT_SECONDS
 from service.store.postgres.schema import PgConnection
+from service.store.postgres.servers import CONNECT_SECONDS, address_of
 
 # The time that the server has to cancel a statement, before its connection is cut.
 CANCEL_SECONDS = 0.25
@@ -33,12 +34,27 @@ class CancelScope:
 
     def __init__(self, repeats: bool = True) -> None:
         """`repeats`: whether the work may be done again if the connection is lost while it is committed."""
-        self.repeats, self.is_committing = repeats, False
+        self.repeats = repeats
+        self.committing_since: float | None = None  # a time of `time.monotonic`
         self.has_answered = False  # whether the server has sent anything to this caller
         self.is_stopped = False
         self._lock = threading.Lock()
         self._connection: PgConnection | None = None
         self._idle = threading.Event()
+
+    def check(self) -> None:
+        """Raise Stopped if `stop` was called."""
+        if self.is_stopped:
+            raise Stopped
+
+    def begin_commit(self) -> None:
+        """Note that the work is done, and that the database is asked to confirm it."""
+        self.committing_since = time.monotonic()
+
+    def server(self, address: str) -> str | None:
+        """Return the address of the server that works on this, of all that the address names; None if there is none."""
+        with self._lock:
+            return None if self._connection is None else address_of(address, self._connection)
 
     @contextmanager
     def using(self, connection: PgConnection) -> Iterator[None]:
@@ -61,14 +77,17 @@ class CancelScope:
                     connection.close()
 
     def stop(self) -> None:
-        """Ask the server to cancel the statement, and cut the connection if it does not. This waits for neither."""
+        """Ask the server to cancel the statement, and cut the connection if it does not. This waits for neither.
+
+        A commit is not cancelled: PostgreSQL would make the change without its synchronous standbys, and call that a success.
+        """
         with self._lock:
             if self.is_stopped:
                 return
             self.is_stopped = True
             if self._connection is None:
                 return
-            cancel = _canceller(self._connection)
+            cancel = _canceller(self._connection) if self.committing_since is None else lambda: None
         for work in (cancel, self._cut):  # two threads, since the first one may block if the server hangs
             threading.Thread(target=work, name="store stop", daemon=True).start()
 
@@ -108,10 +127,11 @@ def _canceller(connection: PgConnection) -> Callable[[], None]:
     return cancel
 
 
-def bound(connection: PgConnection, lock_seconds: float, statement_seconds: float) -> None:
+def bound(connection: PgConnection, lock_seconds: float, statement_seconds: float, question: str = "") -> str | None:
     """Set the timeouts of the transaction that has just begun: for each lock, and for each statement.
 
-    They end with the transaction, so they work behind a connection pooler and do not affect its other clients.
+    They end with the transaction, so they work behind a connection pooler and do not affect its other clients. `question`: a
+    statement with one result, which is returned.
     """
     timeouts = {
         "lock_timeout": lock_seconds,
@@ -119,4 +139,11 @@ def bound(connection: PgConnection, lock_seconds: float, statement_seconds: floa
         "idle_in_transaction_session_timeout": SILENT_SECONDS,
     }
     statements = "; ".join(f"SET LOCAL {name} = {max(1, round(1e3 * seconds))}" for name, seconds in timeouts.items())
-    connection.execute(statements.encode(), prepare=False)  # one round trip; several statements cannot be prepared
+    if not question:
+        connection.execute(statements.encode(), prepare=False)  # one round trip; several statements cannot be prepared
+        return None
+    cursor = connection.execute(f"{statements}; {question}".encode(), prepare=False)
+    while cursor.nextset():
+        pass
+    row = cursor.fetchone()
+    return row[0] if row else None

@@ -13,10 +13,10 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from service.store.postgres.schema import PgConnection
+from service.store.postgres.servers import CONNECT_SECONDS
 
-CONNECT_SECONDS = 3
-# Milliseconds after which a network that delivers nothing is noticed.
-NETWORK_MS = 10_000
+# Milliseconds after which a network that delivers nothing is noticed, and seconds after which a silent one is tried.
+NETWORK_MS, SILENT_SECONDS = 10_000, 10
 # An idle connection is closed after this time.
 IDLE_SECONDS = 600.0
 
@@ -27,6 +27,7 @@ class ConnectionPool:
     def __init__(self, address: str, read_only: bool = False) -> None:
         """`read_only`: the server refuses every change in a transaction of these connections."""
         self._address, self._read_only = address, read_only
+        self._preferred: str | None = None
         self._lock = threading.Lock()
         self._idle: deque[tuple[float, PgConnection]] = deque()  # (idle since, connection); the last used one is at the right
         self.is_closed = False
@@ -37,14 +38,43 @@ class ConnectionPool:
         with self._lock:
             connection = self._idle.pop()[1] if self._idle else None
         if connection is None:
-            connection = psycopg.connect(
-                self._address, autocommit=True, connect_timeout=CONNECT_SECONDS, tcp_user_timeout=NETWORK_MS
-            )
-            connection.read_only = self._read_only or None
+            connection = self._opened()
         try:
             yield connection
         finally:
             self._take_back(connection)
+
+    def _opened(self) -> PgConnection:
+        if preferred := self._preferred:
+            try:
+                return self._connected(preferred)
+            except psycopg.OperationalError:
+                self._preferred = None
+        return self._connected(self._address)
+
+    def _connected(self, address: str) -> PgConnection:
+        connection = psycopg.connect(
+            address,
+            autocommit=True,
+            connect_timeout=CONNECT_SECONDS,
+            tcp_user_timeout=NETWORK_MS,
+            keepalives_idle=SILENT_SECONDS,
+        )
+        connection.read_only = self._read_only or None
+        return connection
+
+    def prefer(self, address: str | None) -> None:
+        """Open connections to this one of the servers that the address names, until that fails. Close those that are idle."""
+        self._preferred = address
+        self.discard()
+
+    def discard(self) -> None:
+        """Close the idle connections, as when their server does not answer."""
+        with self._lock:
+            old = [connection for _, connection in self._idle]
+            self._idle.clear()
+        for one in old:
+            one.close()
 
     def _take_back(self, connection: PgConnection) -> None:
         now, old = time.monotonic(), list[PgConnection]()
@@ -64,19 +94,4 @@ class ConnectionPool:
         """Close the idle connections now, and the others when they come back."""
         with self._lock:
             self.is_closed = True
-            old = [connection for _, connection in self._idle]
-            self._idle.clear()
-        for one in old:
-            one.close()
-
-
-async def is_answering(address: str) -> bool:
-    """Return whether the server answers a new connection in any way, even by refusing it."""
-    try:
-        connection = await psycopg.AsyncConnection.connect(address, connect_timeout=CONNECT_SECONDS)
-    except psycopg.errors.ConnectionTimeout:
-        return False
-    except psycopg.Error:
-        return True
-    await connection.close()
-    return True
+        self.discard()

@@ -1,8 +1,9 @@
 """Reads of items from a streaming replica of the database, which are never older than the primary was when they began.
 
-Before each read the primary says what the last change of the collection is. The replica answers if it has that change in the
-snapshot that it reads from; otherwise, or if it cannot be used, the primary answers. So every read sees every change that was
-acknowledged before it, whichever process made it. Everything else goes to the primary. Knows nothing of items.
+Before each read the primary says what the last change of the collection is. The replica answers if that is the last change in
+the snapshot that it reads from; otherwise, or if it cannot be used, the primary answers. So every read sees every change that
+was acknowledged before it, whichever process made it, and none that the primary lacks: after a failover, a replica may have
+received changes from the former primary that the new one has not. Everything else goes to the primary. Knows nothing of items.
 """
 
 import asyncio
@@ -10,15 +11,16 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from psycopg.errors import QueryCanceled, UndefinedTable
+from psycopg.errors import QueryCanceled, UndefinedColumn, UndefinedTable
 
 from service.store.interface import MAX_PICTURE_BYTES, Collection, StoreBusy, StoreUnavailable, StoreUnusable
 from service.store.postgres.schema import PgConnection
-from service.store.postgres.store import CATALOG, PATIENCE_SECONDS, PgvectorStore
+from service.store.postgres.store import PATIENCE_SECONDS, PgvectorStore
+from service.store.postgres.transactions import CATALOG
 from service.store.postgres.work import COLUMNS
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ T = TypeVar("T")
 
 
 class _Behind(Exception):
-    """The replica has not the last change of the collection yet."""
+    """The replica has another state of the collection than the primary had."""
 
 
 class ReplicatedStore(PgvectorStore):
@@ -69,7 +71,8 @@ class ReplicatedStore(PgvectorStore):
         """Run a task that only reads items of a collection.
 
         It is counted as `replica` if the replica has answered. Otherwise the primary has, because the replica lacks the last
-        change (`behind`), has too much to do or a conflict with what it replays (`busy`), or cannot be used (`away`).
+        change or has a later one (`behind`), has too much to do or a conflict with what it replays (`busy`), or cannot be used
+        (`away`).
         """
         primary = await self._run(partial(_state, name=name), CATALOG)
         if primary.collection is None:
@@ -127,16 +130,14 @@ def _current(connection: PgConnection, task: Callable[[PgConnection], T], primar
     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     try:
         there = _state(connection, name)
-    except UndefinedTable as error:  # the database has just been made
+    except (UndefinedTable, UndefinedColumn) as error:  # the database has just been made, or brought to this version
         raise _Behind from error
     if not there.is_replica:
         raise StoreUnusable("the server is no replica: it does not follow a primary (pg_is_in_recovery() is false)")
     if there.database != primary.database:
         raise StoreUnusable("the server is the replica of another database")
     ours, theirs = primary.collection, there.collection
-    if ours is not None:
-        if theirs is None or theirs.number != ours.number or theirs.seq < ours.seq:
-            raise _Behind
-        if replace(theirs, count=ours.count, seq=ours.seq) != ours:  # its metric or its weight was changed
-            raise _Behind
+    # A service of an earlier version changes seq and not the token.
+    if ours is not None and (theirs != ours or (theirs.number, theirs.change) != (ours.number, ours.change)):
+        raise _Behind
     return task(connection)

@@ -61,6 +61,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              PRIMARY KEY (collection, name)
            )""",
     ),
+    # A random token of the last change. After a failover, servers with other changes may have the same seq.
+    ("ALTER TABLE vae_collections ADD COLUMN change uuid NOT NULL DEFAULT gen_random_uuid()",),
 )
 
 

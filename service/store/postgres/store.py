@@ -1,19 +1,12 @@
 """The latent store in PostgreSQL with the extension vector: any number of replicas share one database.
 
-While the database cannot be reached, requests retry for a few seconds and then fail with StoreUnavailable; the store works
-again when the database does. Waiting for locks, and for a database that does not answer, is bounded as well. If the caller or
-the store gives up, the work is cancelled in the database and the connection is closed. Knows nothing of HTTP.
+Its tasks run as `service.store.postgres.transactions` says. Knows nothing of HTTP.
 """
 
-import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
-
-import psycopg
-from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from service.store.directions import Direction
 from service.store.filters import Condition
@@ -21,47 +14,27 @@ from service.store.interface import (
     MAX_PICTURE_BYTES,
     Collection,
     Deleted,
-    DiskFull,
     Found,
     IfExists,
     Items,
     LatentStore,
     Patched,
     Search,
-    StoreBusy,
     StoreUnavailable,
-    StoreUnusable,
     Upserted,
 )
 from service.store.postgres import directions, work, writes
 from service.store.postgres import search as searches
-from service.store.postgres.cancel_scope import CancelScope, Stopped, bound
-from service.store.postgres.connection_pool import ConnectionPool, is_answering
-from service.store.postgres.schema import PgConnection, migrate
+from service.store.postgres.schema import PgConnection
 from service.store.postgres.sides import Side
-from service.store.postgres.slots import NoSlot
 from service.store.postgres.snapshots import snapshots
+from service.store.postgres.transactions import CATALOG, Transactions
 from service.store.snapshot import Snapshot, Wanted
 
 log = logging.getLogger(__name__)
 
-# Connections for reading and for writing, and how many of them one collection may use, since waiting for its locks holds a
-# connection. A collection whose locks were not available lately may use one: see Slots.
-READERS, READERS_OF_ONE = 8, 6
-WRITERS, WRITERS_OF_ONE = 6, 2
-# The key of requests that concern no collection's own table.
-CATALOG = ""
-# How long a request waits for an unreachable database or for locks, and the pause between two tries.
+# How long a request waits for an unreachable database or for locks.
 PATIENCE_SECONDS = 5.0
-PAUSE_SECONDS = 0.1
-# Time for the answer of the database, beyond the patience that is its own timeout.
-ANSWER_SECONDS = 0.5
-# How long `close` waits for requests in flight, and then for those that it has stopped.
-FINISH_SECONDS, STOP_SECONDS = 0.1, 0.3
-
-FORBIDDEN = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege)
-CORRUPT = (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted)
-CROSSED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, LockNotAvailable)
 
 T = TypeVar("T")
 
@@ -77,15 +50,9 @@ class PgvectorStore(LatentStore):
         read_only: bool = False,
     ) -> None:
         """`read_only`: the server refuses every change, and the schema is used as it is."""
-        self._address, self._patience, self._max_picture_bytes = address, patience, max_picture_bytes
-        self._read_only = read_only
-        self._migrated = self._is_closed = False
-        self._away = ""  # why the database could not be reached at the last try; empty if it could
-        self._connections = ConnectionPool(address, read_only)
-        self._reading = Side(READERS, READERS_OF_ONE, patience, "store reader", writes=False)
-        self._writing = Side(WRITERS, WRITERS_OF_ONE, patience, "store writer", writes=True)
-        self._under_way: dict[asyncio.Future[Any], CancelScope] = {}
-        self._probe: asyncio.Task[bool] | None = None
+        self._max_picture_bytes = max_picture_bytes
+        self._transactions = Transactions(address, patience, read_only)
+        self._writing = self._transactions.writing
 
     async def open(self) -> None:
         try:
@@ -94,20 +61,7 @@ class PgvectorStore(LatentStore):
             log.warning("%s", error)
 
     async def close(self) -> None:
-        self._is_closed = True
-        for side in (self._reading, self._writing):
-            side.slots.close()
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=FINISH_SECONDS)
-        for scope in self._under_way.values():
-            scope.stop()
-        if self._probe is not None:
-            self._probe.cancel()
-        self._connections.close()
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=STOP_SECONDS)
-        for side in (self._reading, self._writing):
-            side.threads.end()
+        await self._transactions.close()
 
     async def create(self, collection: Collection) -> Collection:
         return await self._run(partial(work.create, wanted=collection), collection.name, self._writing)
@@ -174,124 +128,5 @@ class PgvectorStore(LatentStore):
         return await self._run(task, name)
 
     async def _run(self, task: Callable[[PgConnection], T], name: str, side: Side | None = None, repeats: bool = True) -> T:
-        """Run a task in a transaction on a thread, and again if the connection was lost.
-
-        `name`: the collection whose locks it may need. `repeats`: whether it may run again though it may be done already:
-        then its second result would be wrong if it depends on what was there. If the caller is cancelled, so is the task.
-        """
-        side = side or self._reading
-        try:
-            give_up = await side.slots.take(name)
-        except NoSlot:
-            raise self._refusal(name, side) from None
-        scope = CancelScope(repeats)
-        try:
-            future = side.threads.submit(partial(self._insist, task, scope, give_up, side))
-        except RuntimeError as error:
-            side.slots.leave(name)
-            raise StoreUnavailable("the store is closed") from error
-        answer = asyncio.wrap_future(future)
-        self._under_way[answer] = scope
-        answer.add_done_callback(partial(self._ended, name, side))
-        try:
-            return await self._watched(answer, scope, side)
-        except asyncio.CancelledError:
-            scope.stop()
-            raise
-
-    def _refusal(self, name: str, side: Side) -> StoreUnavailable:
-        if self._is_closed:
-            return StoreUnavailable("the store is closed")
-        if self._away:
-            return StoreUnavailable(f"the database cannot be reached: {self._away}")
-        what = f"the collection {name!r}" if name else "the list of collections"
-        return StoreBusy(f"{what} is locked by another session of the database, or has too many requests{side.unchanged}")
-
-    def _ended(self, name: str, side: Side, answer: "asyncio.Future[Any]") -> None:
-        del self._under_way[answer]
-        error = answer.exception()  # also marks the exception as retrieved, if the caller has left
-        waited = (LockNotAvailable, QueryCanceled) if side.writes else LockNotAvailable
-        was_stuck = isinstance(error, StoreBusy) and isinstance(error.__cause__, waited)
-        side.slots.leave(name, not isinstance(error, StoreUnavailable | Stopped), was_stuck)
-
-    async def _watched(self, answer: "asyncio.Future[T]", scope: CancelScope, side: Side) -> T:
-        """Return the result of a task. Raises StoreUnavailable if its connection, or the whole server, does not answer."""
-        while not answer.done():
-            await asyncio.wait([answer], timeout=self._patience + ANSWER_SECONDS)
-            if answer.done():
-                break
-            if not scope.has_answered or not await self._is_answering():
-                scope.stop()
-                raise StoreUnavailable(f"the database does not answer{side.in_doubt}")
-        try:
-            return answer.result()
-        except Stopped:
-            raise StoreUnavailable(f"the store is closed{side.in_doubt}") from None
-
-    async def _is_answering(self) -> bool:
-        """Return whether the server answers a new connection. Concurrent callers share one try."""
-        if self._probe is None or self._probe.done():
-            self._probe = asyncio.ensure_future(is_answering(self._address))
-        return await asyncio.shield(self._probe)
-
-    def _insist(self, task: Callable[[PgConnection], T], scope: CancelScope, give_up: float, side: Side) -> T:
-        while True:
-            if self._is_closed:
-                raise StoreUnavailable("the store is closed")
-            try:
-                with self._connections.lent() as connection, scope.using(connection):
-                    return self._transact(connection, task, scope, give_up, side.writes)
-            except psycopg.errors.DiskFull as error:
-                raise DiskFull(f"the database has no room left ({_line(error)}){side.unchanged}") from error
-            except FORBIDDEN as error:
-                raise StoreUnusable(f"the database is not writable: {_line(error)}") from error
-            except CORRUPT as error:
-                raise StoreUnusable(f"the database is corrupt ({_line(error)}); restore a backup") from error
-            except psycopg.errors.UndefinedTable as error:  # just dropped: the next try does not find it
-                self._migrated = False
-                if time.monotonic() > give_up:
-                    raise StoreUnusable(f"a table is missing in the database: {_line(error)}; restore a backup") from error
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                if scope.is_stopped:
-                    raise Stopped from error
-                self._explain(error, scope, give_up, side)
-            if scope.is_stopped:
-                raise Stopped
-            time.sleep(PAUSE_SECONDS)
-
-    def _transact(
-        self, connection: PgConnection, task: Callable[[PgConnection], T], scope: CancelScope, give_up: float, writes: bool
-    ) -> T:
-        if not (self._migrated or self._read_only):
-            with connection.transaction():
-                bound(connection, give_up - time.monotonic(), work.INDEX_SECONDS)
-                scope.has_answered = True
-                migrate(connection)
-            self._migrated = True
-        with connection.transaction():
-            left = give_up - time.monotonic()
-            bound(connection, left, left if writes else work.STATEMENT_SECONDS)  # writers get more when they have their lock
-            scope.has_answered, self._away = True, ""
-            scope.is_committing = False
-            result = task(connection)
-            scope.is_committing = True
-        return result
-
-    def _explain(self, error: Exception, scope: CancelScope, give_up: float, side: Side) -> None:
-        """Raise StoreUnavailable or StoreBusy for a lost connection or a conflict, unless there is time for another try."""
-        if isinstance(error, QueryCanceled):
-            raise StoreBusy(f"the database took too long, or a lock is held in it{side.unchanged}") from error
-        if scope.is_committing and not scope.repeats:
-            raise StoreUnavailable(f"the connection to the database was lost ({_line(error)}){side.in_doubt}") from error
-        in_the_way = isinstance(error, CROSSED)
-        self._away = "" if in_the_way else _line(error)
-        if time.monotonic() + PAUSE_SECONDS <= give_up:
-            return
-        if in_the_way:
-            raise StoreBusy(f"another session of the database holds a lock ({_line(error)}){side.unchanged}") from error
-        doubt = side.in_doubt if scope.has_answered else ""
-        raise StoreUnavailable(f"the database cannot be reached: {self._away}{doubt}") from error
-
-
-def _line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+        """Run a task in a transaction, as a reader unless `side` is given; see `Transactions.run`."""
+        return await self._transactions.run(task, name, side or self._transactions.reading, repeats)

@@ -17,7 +17,7 @@ from service.store.postgres.schema import PgConnection, make_table, table
 # Timeouts of a statement that waits for no lock: for a filter over millions of items, and for making an index.
 STATEMENT_SECONDS = 30.0
 INDEX_SECONDS = 3600.0
-COLUMNS = "name, model, digest, dim, metric, description, count, seq, keep, sigma_weight, number"
+COLUMNS = "name, model, digest, dim, metric, description, count, seq, keep, sigma_weight, number, change::text"
 ITEM = "id, seq, metadata, vector_send(both_), has_sigma"
 
 
@@ -35,7 +35,7 @@ def find(connection: PgConnection, name: str, digest: str | None = None, lock_fo
         raise UnknownCollection(name, [other for (other,) in connection.execute("SELECT name FROM vae_collections")])
     if lock_for:
         connection.execute(f"SET LOCAL statement_timeout = {round(1000 * lock_for)}".encode())
-    return row[-1], Collection(*row).of_model(digest)
+    return row[-2], Collection(*row).of_model(digest)
 
 
 def collections(connection: PgConnection) -> list[Collection]:
@@ -61,7 +61,7 @@ def create(connection: PgConnection, wanted: Collection) -> Collection:
     else:
         connection.execute(
             "UPDATE vae_collections SET model = %s, metric = %s, sigma_weight = %s, description = %s, "
-            "keep = coalesce(%s, keep) WHERE number = %s",
+            "keep = coalesce(%s, keep), change = gen_random_uuid() WHERE number = %s",
             (*changeable, number),
         )
     # A collection whose index was dropped, as for a bulk load, gets none before its metric changes.

@@ -53,7 +53,8 @@ def upsert(
     _add_keys(connection, number, keys_of(items, wanted))
     result = upserted(items, wanted, there, collection.seq + len(wanted))
     connection.execute(
-        "UPDATE vae_collections SET seq = %s, count = count + %s WHERE number = %s", (result.seq, len(result.added), number)
+        "UPDATE vae_collections SET seq = %s, count = count + %s, change = gen_random_uuid() WHERE number = %s",
+        (result.seq, len(result.added), number),
     )
     _remove_pictures(connection, number, result.replaced)
     _add_pictures(connection, number, originals(collection, items, wanted), max_picture_bytes)
@@ -111,7 +112,7 @@ def patch(connection: PgConnection, name: str, id: str, patch: dict[str, Any]) -
         f"UPDATE {table(number)} SET seq = %s, metadata = %s, fields = %s WHERE id = %s",  # noqa: S608
         (collection.seq + 1, metadata.decode(), fields_of(metadata), id),
     )
-    connection.execute("UPDATE vae_collections SET seq = seq + 1 WHERE number = %s", (number,))
+    connection.execute("UPDATE vae_collections SET seq = seq + 1, change = gen_random_uuid() WHERE number = %s", (number,))
     _add_keys(connection, number, keys)
     return Patched(collection.seq + 1, metadata)
 
@@ -146,7 +147,8 @@ def _deleted(connection: PgConnection, number: int, seq: int, ids: list[str]) ->
     """Count what was deleted, and delete the originals."""
     if ids:
         connection.execute(
-            "UPDATE vae_collections SET seq = seq + %s, count = count - %s WHERE number = %s", (len(ids), len(ids), number)
+            "UPDATE vae_collections SET seq = seq + %s, count = count - %s, change = gen_random_uuid() WHERE number = %s",
+            (len(ids), len(ids), number),
         )
         _remove_pictures(connection, number, ids)
     return Deleted(seq + len(ids), ids)

@@ -21,7 +21,7 @@ def snapshots(
     number, collection = find(connection, name)
     found = []
     for one, old in zip(wanted, known, strict=True):
-        if old is None or not old.is_of(number, collection.seq, one):
+        if old is None or not old.is_of(number, collection, one):
             unknown = unknown_keys(connection, number, collection, one.filter)
             pages = _pages(connection, number, collection.dim, one)
             old = snapshot_of(collection, number, one, pages, unknown, max_bytes)

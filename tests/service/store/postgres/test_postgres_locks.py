@@ -14,7 +14,8 @@ import pytest
 
 from service.store.interface import Query, Search, StoreBusy, StoreUnavailable
 from service.store.postgres.schema import LOCK
-from service.store.postgres.store import READERS, WRITERS, PgvectorStore
+from service.store.postgres.store import PgvectorStore
+from service.store.postgres.transactions import READERS, WRITERS
 from tests.service.store.gaussians import DIGEST, DIGITS, DIM, items
 from tests.service.store.postgres_server import Postgres
 
