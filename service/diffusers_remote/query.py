@@ -10,9 +10,9 @@ from typing import TypeVar, get_args
 from urllib.parse import parse_qsl
 
 from models.spatial_latents import LARGEST
+from service.formats.number_text import is_number
 from service.http.foreign_parameters import is_foreign
 from service.http.problems import HttpError
-from service.number_text import is_number
 from service.observe.printable import short
 from service.suggestion import suggestion
 

@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl
 from pydantic import TypeAdapter, ValidationError
 
 from service.allowed_values import allowed
+from service.formats.number_text import is_number
 from service.http.foreign_parameters import is_foreign
 from service.json_types import json_type
-from service.number_text import is_number
 from service.observe.printable import short
 from service.rest.schemas import DecodeParameters, NoParameters
 from service.suggestion import suggestion
