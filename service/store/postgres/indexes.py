@@ -126,7 +126,11 @@ def key_statement(connection: PgConnection, number: int, key: str) -> str:
 
 def range_index(number: int, key: str) -> str:
     """Return the name of the B-tree index of the numbers at a key of the metadata."""
-    return f"{table(number)}_range_{_hash(key)}"
+    return f"{_range_start(number)}{_hash(key)}"
+
+
+def _range_start(number: int) -> str:
+    return f"{table(number)}_range_"
 
 
 def range_statement(connection: PgConnection, number: int, key: str) -> str:
@@ -240,10 +244,12 @@ class Indexes:
 def indexes(connection: PgConnection, number: int, collection: Collection) -> Indexes:
     """Return the indexes of a collection."""
     rows = connection.execute(
-        "SELECT relname, indisvalid, amname IN ('hnsw', 'ivfflat'), reltuples, obj_description(pg_class.oid, 'pg_class') "
+        # Every search looks at hundreds of indexes. Only those of ranges have comments, and to look for one takes long.
+        "SELECT relname, indisvalid, amname IN ('hnsw', 'ivfflat'), reltuples, "
+        "CASE WHEN starts_with(relname, %s) THEN obj_description(pg_class.oid, 'pg_class') END "
         "FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam "
         "WHERE indrelid = %s::regclass",
-        (table(number),),
+        (_range_start(number), table(number)),
     ).fetchall()
     valid = frozenset(row[0] for row in rows if row[1])
     graph = Graph(number, indexed(collection.metric), collection.dim, collection.sigma_weight)
@@ -256,14 +262,13 @@ def indexes(connection: PgConnection, number: int, collection: Collection) -> In
         frozenset(row[0] for row in rows if not row[1]),
         frozenset(row[0] for row in rows if row[2]),
         {row[0]: row[3] for row in rows if row[1]},
-        _intervals({row[0]: row[4] for row in rows}, number),
+        _intervals([row[4] for row in rows if row[4]]),
     )
 
 
-def _intervals(comments: dict[str, str | None], number: int) -> dict[str, list[Interval]]:
+def _intervals(comments: list[str]) -> dict[str, list[Interval]]:
     """Return the intervals of the keys, which the comments on their B-tree indexes have."""
-    start = f"{table(number)}_range_"
-    noted = [orjson.loads(text) for name, text in comments.items() if text and name.startswith(start)]
+    noted = map(orjson.loads, comments)
     return {
         one["key"]: list(zip([None, *one["bounds"]], [*one["bounds"], None], strict=True)) for one in noted if one["bounds"]
     }
