@@ -1,5 +1,6 @@
-"""What tests of several packages share: one PostgreSQL server for all of them, and the order of the files."""
+"""What tests of several packages share: one PostgreSQL server for all of them, the order of the files, and Ctrl-C."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,45 +13,58 @@ from tests.service.store.postgres_server import Postgres
 settings.register_profile("derandomized", derandomize=True, deadline=None)
 settings.load_profile("derandomized")
 
-# The files that take longest, by their processor time. They begin first, so that no process has a long one left in the end.
+# The files that take longest, by their time. They begin first, so that no process has a long one left in the end.
 LONGEST = (
-    "models/train/test_resume.py",
-    "live/test_schemathesis.py",
-    "live/test_end.py",
-    "live/test_recipes.py",
-    "live/test_package.py",
-    "client/test_faults.py",
+    "service/bulk/test_processes.py",
+    "models/train/test_processes.py",
     "live/test_docs_page.py",
+    "deploy/ray/test_same_answers.py",
+    "live/test_end.py",
     "live/test_lifecycle.py",
+    "service/bulk/test_killed.py",
+    "live/explorer/test_journeys.py",
+    "service/store/postgres/test_failover.py",
     "live/explorer/test_kinds.py",
-    "live/test_directions.py",
+    "models/train/test_resume.py",
+    "live/test_recipes.py",
+    "service/rest/test_odd_parameters.py",
     "live/explorer/test_page.py",
     "live/explorer/test_picture.py",
-    "live/explorer/test_journeys.py",
-    "live/explorer/test_path.py",
-    "live/explorer/test_map.py",
-    "live/explorer/test_hostile.py",
-    "live/explorer/test_directions.py",
-    "live/test_surroundings.py",
-    "models/train/test_perceptual.py",
-    "live/test_metrics.py",
-    "live/test_store_crashes.py",
-    "live/test_overload.py",
-    "models/test_save_faults.py",
-    "live/test_notebook.py",
-    "models/test_hub.py",
-    "live/test_reload.py",
-    "live/test_memory_of_requests.py",
+    "live/test_package.py",
+    "client/test_faults.py",
+    "live/test_hostile_pictures.py",
     "live/test_costly_pictures.py",
-    "live/explorer/test_neighbors.py",
-    "live/test_readme.py",
-    "client/test_pictures.py",
-    "live/test_postgres.py",
-    "service/formats/test_plain_pictures.py",
-    "service/engine/programs/test_onnx_program.py",
-    "live/explorer/test_keys.py",
-    "live/explorer/test_map_gestures.py",
+    "service/store/test_faults.py",
+    "service/store/postgres/test_indexes.py",
+    "live/explorer/test_path.py",
+    "service/http/test_hot_path.py",
+    "test_instruction_sets.py",
+    "service/store/postgres/test_flat_indexes.py",
+    "live/test_directions.py",
+    "live/explorer/test_directions.py",
+    "live/explorer/test_map.py",
+    "models/test_hub.py",
+    "live/explorer/test_hostile.py",
+    "live/test_overload.py",
+    "service/store/postgres/test_postgres_locks.py",
+    "live/test_surroundings.py",
+    "live/test_schemathesis.py",
+    "service/bulk/test_parquet_output.py",
+    "service/store/postgres/test_replica.py",
+    "models/test_save_faults.py",
+    "deploy/test_readiness.py",
+    "models/train/test_table_training.py",
+    "test_layering.py",
+    "live/test_metrics.py",
+    "models/train/test_perceptual.py",
+    "models/readers/test_holding_out.py",
+    "service/bulk/test_ray_workers.py",
 )
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C work in what tests start: a shell ignores it for programs in the background, and all theirs inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

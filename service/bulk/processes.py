@@ -38,13 +38,23 @@ async def in_order(
         async for batch in batches:
             waiting.append(asyncio.ensure_future(encode(batch)))
             if len(waiting) > ahead:
-                yield await waiting.popleft()
+                yield await _next(waiting)
         while waiting:
-            yield await waiting.popleft()
+            yield await _next(waiting)
     finally:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _next(waiting: deque[asyncio.Future[Encoded]]) -> Encoded:
+    """Return the result of the first batch. Nobody waits for it if another one was interrupted, because its process died."""
+    while not waiting[0].done():
+        done, _ = await asyncio.wait([one for one in waiting if not one.done()], return_when=asyncio.FIRST_COMPLETED)
+        for one in done:
+            if isinstance(one.exception(), Interrupted):
+                one.result()  # raises it
+    return waiting.popleft().result()
 
 
 async def in_processes(work: Work, count: int, batches: AsyncIterator[PictureBatch]) -> AsyncGenerator[Encoded]:

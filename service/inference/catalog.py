@@ -189,7 +189,7 @@ class Catalog:
         try:
             new = await self._bring(name)
         except (CatalogError, DeviceUnusable) as error:
-            log.error("%s", error)
+            log.error("%s", str(error))  # A record with the error would keep the model that it is about.
             if old is None:
                 self.failed.add(name)
             raise

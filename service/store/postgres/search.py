@@ -22,7 +22,7 @@ from service.store.vectors.candidates import BLOCK, Nearest
 
 # hnsw.ef_search, the candidates of the index: this factor times k, and its bounds. An index of one value has its own least.
 # It has another least if there are further conditions.
-EF_FACTOR, EF_LEAST, EF_PART, EF_PART_OF_PART, EF_MOST = 4, 275, 325, 450, 1000
+EF_FACTOR, EF_LEAST, EF_PART, EF_PART_OF_PART, EF_MOST = 4, 275, 325, 525, 1000
 # The index finds twice as many as wanted, but at most so many more, to be measured in float64: they are not quite in order.
 MORE = 100
 # If fewer candidates than this for each wanted item pass the filter, the most candidates are taken, and the
