@@ -17,7 +17,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # few, and those that cancel, accumulate or compare with stored answers
 NUMBERS = ("test_aggregate", "test_mixture", "test_golden", "evaluate/test_diagnostics")
-QUICK = [f"tests/models/{name}.py" for name in NUMBERS]
+# The largest model takes as long as all others.
+QUICK = [
+    *(f"tests/models/{name}.py" for name in NUMBERS),
+    "--deselect=tests/models/test_golden.py::test_the_shipped_models_give_theirs[sprites-kl]",
+]
 NUMERIC = [
     "tests/models",
     *(f"tests/service/{package}" for package in ("engine", "formats", "inference", "latents", "operations")),

@@ -23,9 +23,10 @@ def memory(tmp_path: Path) -> Iterator[Path]:
 
 
 CHANGES = ("create", "add", "keep", "patch", "direction", "delete several", "delete", "drop", "close", "backup")
+ALIKE = ("patch", "delete")  # transactions like those of "add" and "delete several"
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", [pytest.param(one, marks=[pytest.mark.soak] * (one in ALIKE)) for one in CHANGES])
 def test_one_failure_of_the_disk(change: str, memory: Path) -> None:
     command = [sys.executable, "-m", "tests.service.store.faulty", str(memory), change, "EIO", "ENOSPC"]
     done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, check=True)
