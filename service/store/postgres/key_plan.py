@@ -14,7 +14,7 @@ from service.store.interface import StoreError
 from service.store.postgres.filter_keys import bounds, filter_keys, most_within
 from service.store.postgres.filters import canonical, place
 from service.store.postgres.graph import FLAT_MOST, Graph, interval
-from service.store.postgres.indexes import TOGETHER, Indexes, together
+from service.store.postgres.indexes import Indexes, together
 from service.store.postgres.schema import PgConnection, table
 
 # A value of a key gets a vector index of its own if it has so many items and such a share of them.
@@ -141,8 +141,9 @@ class Planner:
         intervals = list(pairwise([None, *found, None])) if found else []
         each = self._count // (len(found) + 1)
         flat = {replace(self._graph, part=interval(key, *one), flat=True): each for one in intervals}
-        groups = together(intervals) if len(intervals) > TOGETHER else []
-        return flat, {replace(self._graph, part=interval(key, *wide)): each * len(group) for wide, group in groups}
+        # One wide interval with all the numbers would have an index over nearly all items.
+        groups = [(wide, len(group)) for wide, group in together(intervals) if 1 < len(group) < len(intervals)]
+        return flat, {replace(self._graph, part=interval(key, *wide)): each * size for wide, size in groups}
 
 
 def _listed(keys: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ MEASURED_AT_ONCE, MEASURED = 5_000, 30_000
 FEW_VALUES = 4
 # What ways of searching cost, in vectors of a flat index that are read in the same time: an HNSW index of a value, that of a
 # wide interval, the one over all items, and measuring the items of a rare value.
-GRAPH_COST, WIDE_COST, WHOLE_COST, RARE_COST = 35_000, 14_000, 65_000, 5_000
+GRAPH_COST, WIDE_COST, WHOLE_COST, RARE_COST = 35_000, 28_000, 65_000, 5_000
 # Memory for sorting what flat indexes have: without it they would be sorted in files.
 SORT_MEMORY = "32MB"
 # Indexes of vectors to ask, with the conditions that each adds to the filter.
@@ -138,16 +138,16 @@ class _Task:
         return [], [(None if self.passing <= MEASURED_AT_ONCE else there.graph, ())]
 
     def _way_over(self, there: Indexes, pieces: Sequence[Pieces]) -> tuple[float, Ways]:
-        """Return the cost of looking at a range, and the indexes: wide ones where they take less time than the flat ones."""
+        """Return the cost of looking at a range, and the indexes: wide ones instead of several flat ones."""
         ways, cost = Ways(), 0.0
         for piece in pieces:
-            size = sum(map(there.size, piece.flat))
-            if piece.wide is not None and size > WIDE_COST:
+            if piece.wide is not None and len(piece.flat) > 1:
                 self.instead[piece.wide] = piece.flat
                 ways.append((piece.wide, piece.wide.part))
+                cost += WIDE_COST
             else:
                 ways += [(graph, graph.part) for graph in piece.flat]
-            cost += min(size, WIDE_COST) if piece.wide else size
+                cost += sum(map(there.size, piece.flat))
         return cost, ways
 
     def _of_way(
