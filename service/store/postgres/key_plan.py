@@ -11,7 +11,7 @@ import orjson
 
 from service.store.filters import Condition
 from service.store.interface import StoreError
-from service.store.postgres.filter_keys import bounds, filter_keys, most_within
+from service.store.postgres import filter_keys
 from service.store.postgres.filters import canonical, place
 from service.store.postgres.graph import FLAT_MOST, Graph, interval
 from service.store.postgres.indexes import Indexes, together
@@ -81,7 +81,7 @@ class Planner:
 
         if self._count < LEAST_EXPECTED:
             return plan
-        for key in filter_keys(self._connection, self._graph.number, self._count, LEAST_SHARE):
+        for key in filter_keys.filter_keys(self._connection, self._graph.number, self._count, LEAST_SHARE):
             values = self._of_values(key.name)
             found = self._bounds(key.name) if key.has_ranges else []
             flat, wide = self._of_intervals(key.name, found)
@@ -128,9 +128,11 @@ class Planner:
     def _bounds(self, key: str) -> list[float]:
         """Return the bounds of the intervals of a key: those that are used, if they still divide its numbers well."""
         used = [high for _, high in self._there.intervals.get(key, []) if high is not None]
-        for found in (used, bounds(self._connection, self._graph.number, key)):
-            most = most_within(self._connection, self._graph.number, key, found) if found else 0
-            if 0 < most <= FLAT_MOST:
+        # In a very large collection flat indexes are larger, since there are no more intervals.
+        allowed = max(FLAT_MOST, 2 * self._count // filter_keys.MOST_INTERVALS)
+        for found in (used, filter_keys.bounds(self._connection, self._graph.number, key)):
+            most = filter_keys.most_within(self._connection, self._graph.number, key, found) if found else 0
+            if 0 < most <= allowed:
                 return found
         if most:
             self._tell(f"the numbers at {key!r} are not divided for ranges, since {most:,} items have nearly the same")

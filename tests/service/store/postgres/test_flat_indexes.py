@@ -217,6 +217,18 @@ async def test_a_number_that_very_many_items_have_is_not_divided(
     await check(store, twin, {"batch": {"lt": 3}})
 
 
+async def test_a_very_large_collection_has_larger_intervals(
+    filled: tuple[PgvectorStore, Twin], database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, twin = filled
+    monkeypatch.setattr(key_plan, "FLAT_MOST", 100)
+    monkeypatch.setattr(filter_keys, "MOST_INTERVALS", 4)
+    lines: list[str] = []
+    build_indexes(database, "digits", Wanted(range_keys=("n",)), lines.append)
+    assert sum("flat index over the 750 items with n " in line for line in lines) == 4
+    await check(store, twin, {"n": {"gte": 100, "lt": 200}})
+
+
 async def test_means_without_a_direction_are_found_by_cosine(
     filled: tuple[PgvectorStore, Twin], database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
