@@ -1,4 +1,4 @@
-"""Pictures for the benchmark of bulk encoding, as files, in Parquet and as an array. Knows nothing of models."""
+"""Pictures for the benchmarks of bulk encoding, as files, in Parquet and as an array. Knows nothing of models."""
 
 from pathlib import Path
 
@@ -9,11 +9,15 @@ import pyarrow.parquet as pq
 from models.preprocess import Pixels
 from service.formats import png
 
-DIFFERENT, FOLDER, ROW_GROUP = 2000, 1000, 5000
+DIGITS = Path(__file__).parent.parent / "tests" / "data" / "digits.npz"
+DIFFERENT, FOLDER, ROW_GROUP = 2048, 1000, 5000
 
 
 def make_pictures(channels: int, height: int, width: int) -> Pixels:
-    """Return pictures (N, C, H, W) of thick strokes on black, like digits, each channel with one."""
+    """Return pictures (N, C, H, W): digits of MNIST if they have this size, else thick strokes on black in each channel."""
+    with np.load(DIGITS) as digits:
+        if digits["images"].shape[1:] == (height, width) and channels == 1:
+            return np.resize(digits["images"][:, None], (DIFFERENT, 1, height, width))
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     t = np.linspace(0, 1, 12, dtype=np.float32)

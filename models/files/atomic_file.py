@@ -25,7 +25,7 @@ class WriteError(OSError):
         return str(self.strerror)
 
 
-def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
+def write_atomically(path: Path, content: bytes | memoryview, durable: bool = True) -> None:
     """Replace a file: write a temporary file beside it, fsync, rename, fsync the directory. Raises WriteError.
 
     Without `durable` there is no fsync: the file is whole after a kill, but perhaps not after a power cut.
@@ -33,7 +33,7 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
     write_together({path: content}, durable)
 
 
-def write_together(contents: Mapping[Path, bytes], durable: bool = True) -> None:
+def write_together(contents: Mapping[Path, bytes | memoryview], durable: bool = True) -> None:
     """Replace several files of one directory, all or none: see `replace_together`. Raises WriteError."""
     for path in contents:
         _check_replaceable(path)
@@ -135,7 +135,7 @@ def _left(paths: Iterable[Path]) -> str:
     return KEPT if any(map(os.path.lexists, paths)) else NOTHING
 
 
-def _prepare(path: Path, content: bytes, durable: bool) -> Path:
+def _prepare(path: Path, content: bytes | memoryview, durable: bool) -> Path:
     """Write the content into a temporary file beside `path`, and return its path."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=SUFFIX)
     try:

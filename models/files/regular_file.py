@@ -34,6 +34,7 @@ def open_regular(path: Path) -> BinaryIO:
     """Open a regular file, or a link to one, for reading, without ever blocking. Raises NotRegular, OSError."""
     descriptor, _ = _opened(path)
     try:
+        _check(path, os.fstat(descriptor))  # once more, because the path may lead to something else by now
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -48,6 +49,7 @@ def read_regular(path: Path | str, limit: int | None = None) -> bytes:
         # A small file takes longer to be made a file object than to be read.
         content = os.read(descriptor, first)
         if len(content) != size:  # It is changing, or huge, or does not say how large it is, such as those in /proc.
+            _check(path, os.fstat(descriptor))  # Or the path leads to something else by now, perhaps without an end.
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 content += file.read() if limit is None else file.read(limit + 1 - len(content))
     finally:
@@ -58,17 +60,10 @@ def read_regular(path: Path | str, limit: int | None = None) -> bytes:
 
 
 def _opened(path: Path | str) -> tuple[int, int]:
-    """Return a descriptor of a regular file, and the size of the file. Raises NotRegular, OSError."""
-    _check(path, os.stat(path))  # Checked first, because opening a pipe would wake up its waiting writer.
-    # O_NONBLOCK and a second check, because the path may lead to something else by now.
-    descriptor = os.open(path, FLAGS)
-    try:
-        found = os.fstat(descriptor)
-        _check(path, found)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor, found.st_size
+    """Return a descriptor of what was a regular file a moment before, and the size of that. Reading it never blocks."""
+    found = os.stat(path)
+    _check(path, found)  # Checked first, because opening a pipe would wake up its waiting writer.
+    return os.open(path, FLAGS), found.st_size
 
 
 def _check(path: Path | str, found: os.stat_result) -> None:

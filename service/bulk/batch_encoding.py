@@ -1,7 +1,6 @@
 """Encodes one batch of items, whether they are files, rows of Parquet files or rows of arrays. Knows nothing of stores."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -47,8 +46,8 @@ async def encode_batch(pipeline: Pipeline, batch: PictureBatch, inference: Infer
         rows = await pipeline.encode(RawItems(rows=pictures), own)
         pixels, ids = pictures, batch.ids
     else:
-        found = await decode_each(pipeline, await asyncio.to_thread(_contents, pictures), own)
-        unreadable = [Unreadable(batch.ids[i], _place(batch, i), reason) for i, reason in sorted(found.reasons.items())]
+        found = await decode_each(pipeline, _contents(pictures), len(batch.ids), own)
+        unreadable = [Unreadable(batch.ids[i], _place(batch, i), reason) for i, reason in found.reasons.items()]
         pixels, ids = found.pixels, [batch.ids[i] for i in found.readable]
         found_metadata = [found_metadata[i] for i in found.readable]
         if own.label is not None:
@@ -82,8 +81,9 @@ def _storable(batch: PictureBatch) -> tuple[PictureBatch, list[Usable], list[Unr
     return batch.only(kept), [found[i] for i in kept], refused
 
 
-def _contents(pictures: list[str] | ParquetRows) -> Sequence[bytes | str]:
-    return pictures.contents() if isinstance(pictures, ParquetRows) else [_content(path) for path in pictures]
+def _contents(pictures: list[str] | ParquetRows) -> Iterator[bytes | str]:
+    """Read the files as they are wanted. Raises DataError."""
+    yield from pictures.contents() if isinstance(pictures, ParquetRows) else map(_content, pictures)
 
 
 def _place(batch: PictureBatch, i: int) -> str:

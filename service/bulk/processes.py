@@ -12,12 +12,13 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import Pipe, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from queue import LifoQueue
+from queue import SimpleQueue
 
 from service.bulk.encoded import Encoded
 from service.bulk.worker import Work, Worker
@@ -60,20 +61,15 @@ async def _next(waiting: deque[asyncio.Future[Encoded]]) -> Encoded:
 async def in_processes(work: Work, count: int, batches: AsyncIterator[PictureBatch]) -> AsyncGenerator[Encoded]:
     """Yield the results of batches in their order, from so many processes. Raises LoadError, Interrupted."""
     processes = [_Process(work) for _ in range(count)]
-    idle = LifoQueue[_Process]()  # The last one that was used comes first: it has been started already.
-    for process in processes:
-        idle.put(process)
-    threads = ThreadPoolExecutor(count)
-
-    def encode(batch: PictureBatch) -> Encoded:
-        process = idle.get_nowait()  # There are no more threads than processes.
-        try:
-            return process.encode(batch)
-        finally:
-            idle.put(process)
 
     async def encoded(batch: PictureBatch) -> Encoded:
-        return await asyncio.get_running_loop().run_in_executor(threads, encode, batch)
+        # Of those with the fewest batches, the first one: it has been started already.
+        process = min(processes, key=lambda one: one.batches)
+        process.batches += 1
+        try:
+            return await asyncio.wrap_future(process.encode(batch))
+        finally:
+            process.batches -= 1
 
     deadline = 0.0
     try:
@@ -82,32 +78,36 @@ async def in_processes(work: Work, count: int, batches: AsyncIterator[PictureBat
         deadline = time.monotonic() + ENDING_SECONDS
     finally:
         # After an error or Ctrl-C nobody waits for the batches that are being encoded: these processes store nothing.
-        threads.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.end(deadline)
-        threads.shutdown()  # A thread ends with the process whose result it waits for.
 
 
 class _Process:
-    """A process with a worker, which is started for the first batch. Threads use it in turn."""
+    """A process with a worker, which is started for the first batch. It gets further batches while it encodes one."""
 
     def __init__(self, work: Work) -> None:
+        self.batches = 0  # that it has, and whose results are not there yet
         self._work = work
         self._lock = threading.Lock()  # held while the process is started, and while it is ended
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
         self._has_ended = False
+        self._sender, self._receiver = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
 
-    def encode(self, batch: PictureBatch) -> Encoded:
-        """Return the result of a batch. Raises LoadError, Interrupted."""
+    def encode(self, batch: PictureBatch) -> Future[Encoded]:
+        """Send a batch, and return its result when it is there. It raises LoadError, Interrupted."""
+        return self._receiver.submit(self._receive, self._sender.submit(self._send, batch))
+
+    def _send(self, batch: PictureBatch) -> Connection:
         pipe = self._started()
-        try:
+        with _as_interrupted():
             pipe.send_bytes(pickle.dumps(batch))
-            answer = pipe.recv_bytes()
-        except (EOFError, OSError):
-            raise Interrupted(
-                "a process that encodes has ended, perhaps because the memory is full: try fewer with --workers"
-            ) from None
+        return pipe
+
+    def _receive(self, sent: Future[Connection]) -> Encoded:
+        """Return the result of the batch that was sent before all others whose results are not there yet."""
+        with _as_interrupted():
+            answer = sent.result().recv_bytes()
         found: Encoded | Exception = pickle.loads(answer)  # noqa: S301  It comes from our own process.
         if isinstance(found, Exception):
             raise found
@@ -127,28 +127,51 @@ class _Process:
 
     def end(self, deadline: float) -> None:
         """End the process: at once, or if nothing is in progress by itself until the deadline, in the time of `monotonic`."""
+        for threads in (self._sender, self._receiver):
+            threads.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             self._has_ended = True
-        if self._process is None or self._pipe is None:
-            return
-        if deadline:
-            self._pipe.close()
-            self._process.join(max(0.0, deadline - time.monotonic()))
-        self._process.kill()  # Nothing else ends a process that is stopped.
-        self._process.join()
+        if self._process is not None and self._pipe is not None:
+            if deadline:
+                self._pipe.close()
+                self._process.join(max(0.0, deadline - time.monotonic()))
+            self._process.kill()  # Nothing else ends a process that is stopped.
+            self._process.join()
+        for threads in (self._sender, self._receiver):
+            threads.shutdown()  # They end with the process that they wait for.
+
+
+@contextmanager
+def _as_interrupted() -> Iterator[None]:
+    """Raise Interrupted if the other end of a pipe is closed."""
+    try:
+        yield
+    except (EOFError, OSError):
+        raise Interrupted(
+            "a process that encodes has ended, perhaps because the memory is full: try fewer with --workers"
+        ) from None
 
 
 def _run(work: Work, pipe: Connection) -> None:
     """Encode one batch after the other, until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first one ends the others.
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    batches = SimpleQueue[bytes | None]()
+    # Batches are received while one is encoded: neither end may wait for the other to receive something.
+    threading.Thread(target=_receive_all, args=(pipe, batches), daemon=True).start()
     worker, runner = Worker(work), asyncio.Runner()
-    while True:
-        try:
-            batch: PictureBatch = pickle.loads(pipe.recv_bytes())  # noqa: S301  It comes from our own process.
-        except EOFError:
-            return
+    while (sent := batches.get()) is not None:
+        batch: PictureBatch = pickle.loads(sent)  # noqa: S301  It comes from our own process.
         pipe.send_bytes(pickle.dumps(_result(worker, runner, batch)))
+
+
+def _receive_all(pipe: Connection, batches: "SimpleQueue[bytes | None]") -> None:
+    """Receive batches, and None when there are no more."""
+    try:
+        while True:
+            batches.put(pipe.recv_bytes())
+    except (EOFError, OSError):
+        batches.put(None)
 
 
 def _end_with_parent() -> None:

@@ -7,6 +7,7 @@ the same size. Knows nothing of models, limits or HTTP.
 
 import struct
 import zlib
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -29,6 +30,34 @@ def read_plain(data: bytes, channels: int, height: int, width: int) -> Pixels | 
 
     Return None for any other file.
     """
+    lines, line = _inflated(data, channels, height, width), 1 + width * channels  # the first byte of a line is its filter
+    if lines is None:
+        return None
+    if any(lines[::line]):
+        return _filtered(data, channels)
+    pixels = np.frombuffer(lines, np.uint8).reshape(height, line)[:, 1:]
+    return pixels.reshape(height, width, channels).transpose(2, 0, 1).copy()
+
+
+def read_plain_each(files: Sequence[bytes], channels: int, height: int, width: int) -> tuple[list[int], Pixels]:
+    """Read those of some files that `read_plain` reads: return their numbers and pixels, uint8 (n, C, H, W)."""
+    found = {i: lines for i, data in enumerate(files) if (lines := _inflated(data, channels, height, width)) is not None}
+    numbers, refused = list(found), list[int]()
+    each = np.frombuffer(b"".join(found.values()), np.uint8).reshape(len(found), height, 1 + width * channels)
+    pixels = np.ascontiguousarray(each[:, :, 1:].reshape(-1, height, width, channels).transpose(0, 3, 1, 2))
+    for place in np.flatnonzero(each[:, :, 0].any(1)).tolist():
+        own = _filtered(files[numbers[place]], channels)
+        if own is None:
+            refused.append(place)
+        else:
+            pixels[place] = own
+    if not refused:
+        return numbers, pixels
+    return [i for place, i in enumerate(numbers) if place not in refused], np.delete(pixels, refused, 0)
+
+
+def _inflated(data: bytes, channels: int, height: int, width: int) -> bytes | None:
+    """Return the lines of a plain file, each with its filter; None for any other file."""
     start = _start(channels, height, width)
     first = len(start) + 8  # skips the length and the name of the chunk with the pixels
     size = len(data) - first - 4 - len(_END)
@@ -38,16 +67,16 @@ def read_plain(data: bytes, channels: int, height: int, width: int) -> Pixels | 
     if zlib.crc32(view[first - 4 : first + size]) != int.from_bytes(data[first + size : first + size + 4]):
         return None
     # Not by ISA-L, which is faster, but accepts streams that zlib, and so Pillow, calls corrupt.
-    stream, line = zlib.decompressobj(), 1 + width * channels  # the first byte of a line is its filter
+    stream, wanted = zlib.decompressobj(), height * (1 + width * channels)
     try:
-        lines = stream.decompress(view[first : first + size], height * line + 1)
+        lines = stream.decompress(view[first : first + size], wanted + 1)
     except zlib.error:
         return None
-    if len(lines) != height * line or not stream.eof or stream.unused_data:
-        return None
-    if not any(lines[::line]):
-        pixels = np.frombuffer(lines, np.uint8).reshape(height, line)[:, 1:]
-        return pixels.reshape(height, width, channels).transpose(2, 0, 1).copy()
+    return lines if len(lines) == wanted and stream.eof and not stream.unused_data else None
+
+
+def _filtered(data: bytes, channels: int) -> Pixels | None:
+    """Read a plain file whose lines are filtered; None if libspng cannot."""
     # libspng stops after the last pixel: it neither checks the checksum of the zlib stream nor refuses data after it.
     try:
         pixels = pyspng.load(data)

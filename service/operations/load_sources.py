@@ -27,8 +27,6 @@ from models.readers.survey import header_lines, survey
 from service.operations.parquet_pictures import PARQUET, ParquetColumns, ParquetRows, open_parquet, parquet_files
 from service.store.names import MAX_ID, id_fault
 
-# Files of one batch have at most so many bytes, unless a single one has more.
-BATCH_BYTES = 64 << 20
 # Of more files than this, only so many headers are read before the pictures are encoded.
 SURVEYED = 5000
 
@@ -212,15 +210,9 @@ def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[d
     ids = [shortened(shown(name.as_posix())) for name in relative]
 
     def batches(size: int) -> Iterator[PictureBatch]:
-        first, total, names = 0, 0, list[str]()
-        for i, file in enumerate(map(str, files)):
-            own = _size(file)
-            if names and (len(names) == size or total + own > BATCH_BYTES):
-                yield PictureBatch(ids[first:i], metadata[first:i], names)
-                first, total, names = i, 0, []
-            names.append(file)
-            total += own
-        yield PictureBatch(ids[first:], metadata[first:], names)
+        for first in range(0, len(files), size):
+            own = slice(first, first + size)
+            yield PictureBatch(ids[own], metadata[own], list(map(str, files[own])))
 
     return Source(path, ids, summary, batches, names=relative)
 
@@ -290,10 +282,3 @@ def shortened(id: str) -> str:
         return id
     digest = hashlib.sha256(id.encode()).hexdigest()[:16]
     return f"{digest}...{id[-(MAX_ID - len(digest) - 3) :]}"
-
-
-def _size(file: str) -> int:
-    try:
-        return os.stat(file).st_size
-    except OSError:
-        return 0

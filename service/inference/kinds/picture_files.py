@@ -4,25 +4,30 @@ The answers are those of `picture_encoding`, which decodes the pictures of a req
 """
 
 import asyncio
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.depth import Note
-from models.ink import in_ink
-from models.preprocess import Pixels, Preprocessing
+from models.preprocess import Pixels
 from service.formats import pictures as codecs
 from service.formats import png
 from service.formats.errors import BadInput
 from service.formats.inline_decoding import quick_pixels
-from service.inference.kinds.picture_encoding import INLINE_PICTURE_BYTES, INLINE_PIXELS
+from service.inference.kinds.picture_encoding import INLINE_PICTURE_BYTES, INLINE_PIXELS, inked
 from service.inference.picture_warnings import perhaps_flat
 
 if TYPE_CHECKING:
     from service.inference.inference import Inference
     from service.inference.pipeline import Pipeline
+
+# Small pictures are decoded together until they have so many pixels in all channels.
+TOGETHER = 1 << 20
+# The files that are in memory at once have about so many bytes, or one more.
+FILE_BYTES = 64 << 20
 
 
 @dataclass(slots=True)
@@ -34,60 +39,99 @@ class DecodedFiles:
     reasons: dict[int, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _One:
-    """What became of one file: pixels with what decoding noticed, or the reason why it cannot be read, or nothing yet."""
+async def decode_each(
+    pipeline: "Pipeline", contents: Iterable[bytes | str], count: int, inference: "Inference"
+) -> DecodedFiles:
+    """Decode so many files; a text instead of bytes is the reason why one could not be read. Raises DecoderUnavailable.
 
-    pixels: Pixels | None = None
-    is_plain: bool = False
-    notes: list[Note] = field(default_factory=list)
-    reason: str | None = None
-
-
-async def decode_each(pipeline: "Pipeline", contents: Sequence[bytes | str], inference: "Inference") -> DecodedFiles:
-    """Decode files; a text instead of bytes is the reason why one could not be read. Raises DecoderUnavailable.
-
-    Small pictures are decoded on a thread of this process, all others by the decoder processes, several at a time.
-    `inference.warnings` receives what decoding noticed; its items are the numbers of the readable files.
+    Small pictures are decoded on a thread of this process, where `contents` is read, too, and all others by the decoder
+    processes, several at a time. `inference.warnings` receives what decoding noticed; its items are the numbers of the
+    readable files.
     """
-    spec = inference.preprocessing
-    found = await asyncio.to_thread(_small, contents, spec, pipeline.max_pixels)
-    others = [i for i, one in enumerate(found) if one.pixels is None and one.reason is None]
-    await asyncio.gather(*(_beside(pipeline, contents[i], spec, found[i]) for i in others))
-    readable = [i for i, one in enumerate(found) if one.pixels is not None]
-    pixels = np.empty((len(readable), *spec.shape), np.uint8)
-    for number, i in enumerate(readable):
-        pixels[number] = found[i].pixels  # type: ignore[assignment]
-    blank = perhaps_flat(pixels)
-    for number, i in enumerate(readable):
-        if found[i].is_plain and blank[number]:
+    decoding = _Decoding(pipeline, inference, count)
+    numbered = enumerate(contents)
+    while await asyncio.to_thread(decoding.go_on, numbered):
+        await asyncio.gather(*(decoding.beside(i, data) for i, data in decoding.waiting.items()))
+    reasons = decoding.reasons
+    readable = [i for i in range(count) if i not in reasons]
+    pixels = decoding.pixels[readable] if reasons else decoding.pixels
+    blank = set(np.flatnonzero(perhaps_flat(pixels)).tolist())
+    for number in sorted(blank) if not decoding.notes else range(len(readable)):
+        i = readable[number]
+        if number in blank and i in decoding.plain:
             inference.warnings.add_blank(pixels[number], number)
-        inference.warnings.add_notes(number, found[i].notes)
-    return DecodedFiles(pixels, readable, {i: one.reason for i, one in enumerate(found) if one.reason is not None})
+        inference.warnings.add_notes(number, decoding.notes.get(i, ()))
+    return DecodedFiles(pixels, readable, dict(sorted(reasons.items())))
 
 
-def _small(contents: Sequence[bytes | str], spec: Preprocessing, max_pixels: int) -> list[_One]:
-    """Decode the pictures that take about a millisecond at most."""
-    return [_One(reason=one) if isinstance(one, str) else _one(one, spec, max_pixels) for one in contents]
+class _Decoding:
+    """Pixels (N, C, H, W) of N files, as they are decoded, with what was noticed, or the reasons why they cannot be read."""
 
+    def __init__(self, pipeline: "Pipeline", inference: "Inference", count: int) -> None:
+        self._pipeline, self._spec = pipeline, inference.preprocessing
+        self.pixels = np.empty((count, *self._spec.shape), np.uint8)
+        self.plain = set[int]()  # those that were not decoded by Pillow
+        self.notes: dict[int, list[Note]] = {}
+        self.reasons: dict[int, str] = {}
+        self.waiting: dict[int, bytes] = {}  # large files, for the decoder processes
 
-def _one(data: bytes, spec: Preprocessing, max_pixels: int) -> _One:
-    if spec.height * spec.width <= max_pixels and (pixels := png.read_plain(data, *spec.shape)) is not None:
-        return _One(pixels if spec.invert == "no" else in_ink(pixels, spec.ink, spec.invert), is_plain=True)
-    size = quick_pixels(data) if len(data) <= INLINE_PICTURE_BYTES else None
-    if size is None or size > INLINE_PIXELS:
-        return _One()
-    notes: list[Note] = []
-    try:
-        return _One(codecs.picture_pixels(codecs.open_picture(data, max_pixels), spec, None, notes), notes=notes)
-    except BadInput as error:
-        return _One(reason=error.reason)
+    def go_on(self, numbered: Iterator[tuple[int, bytes | str]]) -> bool:
+        """Decode small pictures until as many bytes as may be in memory wait for decoders; return whether any do."""
+        self.waiting.clear()
+        size, together = 0, max(1, TOGETHER // math.prod(self._spec.shape))
+        files: dict[int, bytes] = {}
+        for i, content in numbered:
+            if isinstance(content, str):
+                self.reasons[i] = content
+                continue
+            files[i] = content
+            size += len(content)
+            if len(files) == together or size > FILE_BYTES:
+                self._decode(files)
+                files, size = {}, sum(map(len, self.waiting.values()))
+                if size > FILE_BYTES:
+                    return True
+        self._decode(files)
+        return bool(self.waiting)
 
+    def _decode(self, files: dict[int, bytes]) -> None:
+        """Decode those that take about a millisecond at most; the others wait."""
+        spec, numbers = self._spec, list(files)
+        if spec.height * spec.width <= self._pipeline.max_pixels:
+            found, pixels = png.read_plain_each(list(files.values()), *spec.shape)
+            if found:
+                plain = [numbers[place] for place in found]
+                self.pixels[plain] = inked(pixels, spec)
+                self.plain.update(plain)
+                if len(plain) == len(files):
+                    return
+        for i, data in files.items():
+            if i not in self.plain:
+                self._decode_one(i, data)
 
-async def _beside(pipeline: "Pipeline", data: bytes | str, spec: Preprocessing, one: _One) -> None:
-    """Let a decoder process decode a picture."""
-    assert isinstance(data, bytes)  # noqa: S101  Texts have a reason already.
-    try:
-        one.pixels, _ = await pipeline.decoders.decode(data, spec, notes=one.notes)
-    except BadInput as error:
-        one.reason = error.reason
+    def _decode_one(self, i: int, data: bytes) -> None:
+        size = quick_pixels(data) if len(data) <= INLINE_PICTURE_BYTES else None
+        if size is None or size > INLINE_PIXELS:
+            self.waiting[i] = data
+            return
+        notes: list[Note] = []
+        try:
+            self.pixels[i] = codecs.picture_pixels(
+                codecs.open_picture(data, self._pipeline.max_pixels), self._spec, None, notes
+            )
+        except BadInput as error:
+            self.reasons[i] = error.reason
+        self._note(i, notes)
+
+    async def beside(self, i: int, data: bytes) -> None:
+        """Let a decoder process decode a picture. Raises DecoderUnavailable."""
+        notes: list[Note] = []
+        try:
+            self.pixels[i], _ = await self._pipeline.decoders.decode(data, self._spec, notes=notes)
+        except BadInput as error:
+            self.reasons[i] = error.reason
+        self._note(i, notes)
+
+    def _note(self, i: int, notes: list[Note]) -> None:
+        if notes and i not in self.reasons:
+            self.notes[i] = notes

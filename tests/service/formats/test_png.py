@@ -33,8 +33,14 @@ from tests.service.png_files import (
 
 
 def read(data: bytes, pixels: Pixels) -> NDArray[np.uint8] | None:
+    """Read a file alone, and check that it is read alike among others."""
     height, width, channels = pixels.shape
-    return png.read_plain(data, channels, height, width)
+    found = png.read_plain(data, channels, height, width)
+    numbers, each = png.read_plain_each([data, plain(pixels), data, plain(pixels, tuple(FILTERS))], channels, height, width)
+    expected = pixels.transpose(2, 0, 1)
+    assert (numbers, each.dtype.type) == ([1, 3] if found is None else [0, 1, 2, 3], np.uint8)
+    np.testing.assert_array_equal(each, [expected] * 2 if found is None else [found, expected] * 2)
+    return found
 
 
 def by_pillow(data: bytes, pixels: Pixels) -> NDArray[np.uint8]:

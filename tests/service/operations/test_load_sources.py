@@ -125,10 +125,3 @@ def test_single_pictures_are_one_source(tmp_path: Path) -> None:
 def test_what_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(LoadError, match=f"{name}: no such file or folder"):
         sources_of([tmp_path / name], SPEC)
-
-
-def test_large_files_are_read_in_smaller_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_all(tmp_path, *many(".", 5))
-    size = max(file.stat().st_size for file in tmp_path.iterdir())
-    monkeypatch.setattr("service.operations.load_sources.BATCH_BYTES", 2 * size)
-    assert [len(batch.ids) for batch in all_of(source_of(tmp_path, SPEC))] == [2, 2, 1]
