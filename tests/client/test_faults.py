@@ -25,7 +25,7 @@ def many(digits: Pixels) -> Pixels:
     return pictures
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [pytest.param("sync", marks=pytest.mark.soak), "async"])
 def test_a_queue_that_is_too_small(way: str, tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 FORKING = sys.platform == "linux"
@@ -34,14 +34,17 @@ REAPER_FAILED = 255
 class Forked:
     """A process of the fork server, with the methods of subprocess.Popen that tests need. `stderr` is what it logs."""
 
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str], module: str = "service") -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: dict[str, str], module: str = "service", directory: Path = ROOT
+    ) -> None:
         self.module = module
         self.returncode: int | None = None
         self._status, theirs = _socket_pair()
         reader, writer = os.pipe()
         with open(os.devnull, "wb") as nothing, theirs:
-            request = json.dumps({"module": module, "arguments": arguments, "environment": environment}).encode()
-            socket.send_fds(_fork_server(module), [request], [theirs.fileno(), nothing.fileno(), writer])
+            request: dict[str, Any] = {"module": module, "arguments": arguments, "environment": environment}
+            request["directory"] = str(directory.resolve())
+            socket.send_fds(_fork_server(module), [json.dumps(request).encode()], [theirs.fileno(), nothing.fileno(), writer])
         os.close(writer)
         self.stderr: IO[str] = os.fdopen(reader)
         self.pid = int(self._receive(None) or "0")
@@ -99,8 +102,9 @@ def _fork_server(module: str) -> socket.socket:
     return ours
 
 
-def _run(module: str, arguments: Sequence[str], environment: dict[str, str]) -> NoReturn:
-    """Become `python -m module`."""
+def _run(module: str, arguments: Sequence[str], environment: dict[str, str], directory: str) -> NoReturn:
+    """Become `python -m module` in that directory."""
+    os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [module, *arguments]

@@ -1,5 +1,6 @@
-"""/docs in a browser: every example works when it is pressed, in the order of the page, and a chosen file is sent."""
+"""/docs: every example works, in the order of the page. A browser sends it when it is pressed, and sends a chosen file."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Response, expect
 
 from .chromium import browsing, grave_findings, watching
+from .documented_request import DocumentedRequest, documented_requests
 from .server import ROOT, Server, serving
 
 # An operation can be executed once Swagger UI has resolved its references.
@@ -81,7 +83,42 @@ def excerpt(document: dict[str, Any], identifiers: list[str]) -> dict[str, Any]:
     return document | {"paths": paths, "components": components}
 
 
-def test_every_example_works(page: Page, service: Server) -> None:
+ONLY_A_FILE = "decompress"  # It takes nothing but a file, and only /compress makes one.
+# Together they have every method, every type of a body and of an answer, and every place of a value.
+PRESSED = (
+    *("encode", "sample", "make_collection", "add_items", "list_items", "get_item", "change_item", "delete_item"),
+    *("reload_model", "get_metrics"),
+)
+
+
+def test_every_example_works(service: Server) -> None:
+    """The requests are those of the browser: the next test compares them."""
+    with httpx.Client(base_url=service.url, timeout=60) as client:
+        requests = documented_requests(client.get("/openapi.json").raise_for_status().json())
+        names = [request.operation for request in requests]
+        assert names.index("add_items") < names.index("search_collection")
+        assert [name for name in names if name.startswith("delete_")][-1] == "delete_collection"
+        for request in requests:
+            if request.operation != ONLY_A_FILE:
+                headers = {"accept": request.accept}
+                if request.content_type:
+                    headers["content-type"] = request.content_type
+                body = None if request.body is None else json.dumps(request.body)
+                answer = client.request(request.method, request.path, headers=headers, content=body)
+                assert answer.status_code == 200, (request, answer.text)
+
+
+def sent(answer: Response, name: str) -> DocumentedRequest:
+    """What the browser has sent for an operation."""
+    request, headers = answer.request, answer.request.headers
+    url = httpx.URL(request.url)
+    body = json.loads(request.post_data) if request.post_data else None
+    path = url.raw_path.decode()
+    return DocumentedRequest(name, request.method, path, headers["accept"], headers.get("content-type"), body)
+
+
+@pytest.mark.parametrize("pressed", [PRESSED, pytest.param(None, marks=pytest.mark.soak)], ids=["a few", "all"])
+def test_a_pressed_example_is_sent(page: Page, service: Server, pressed: tuple[str, ...] | None) -> None:
     """With four operations on a page: Swagger UI reads all of the document again for each operation that is unfolded.
 
     They are folded again and have no styles, so that little is drawn.
@@ -90,10 +127,11 @@ def test_every_example_works(page: Page, service: Server) -> None:
     names: list[str] = page.evaluate(
         "[...document.querySelectorAll('.opblock')].map(one => one.id.slice('operations-'.length))"
     )
-    assert len(names) == sum(len(item) for item in document["paths"].values())
-    assert names.index("items-add_items") < names.index("items-search_collection")
-    assert [name.rpartition("-")[2] for name in names if "deletion-" in name][-1] == "delete_collection"
-    names.remove("inference-decompress")  # It takes nothing but a file, and only /compress makes one.
+    expected = {request.operation: request for request in documented_requests(document)}
+    assert [name.rpartition("-")[2] for name in names] == list(expected)
+    wanted = set(pressed or expected) - {ONLY_A_FILE}
+    names = [name for name in names if name.rpartition("-")[2] in wanted]
+    assert len(names) == len(wanted)
     part = document
     page.route("**/openapi.json", lambda route: route.fulfill(json=part))
     page.route("**/*.css", lambda route: route.fulfill(body="", content_type="text/css"))
@@ -102,13 +140,17 @@ def test_every_example_works(page: Page, service: Server) -> None:
         part = excerpt(document, [name.rpartition("-")[2] for name in some])
         page.goto("/docs")
         for name in some:
-            block = unfold(page, name)
+            block, operation = unfold(page, name), name.rpartition("-")[2]
             answer = press(page, block)
             assert answer.status == 200, (name, answer.url, answer.text())
+            assert sent(answer, operation) == expected[operation]
             block.locator(".opblock-summary-control").evaluate("button => button.click()")
 
 
-@pytest.mark.parametrize("block", ["inference-encode", "inference-reconstruct", "items-add_items", "items-search_collection"])
+SOAK = (pytest.param(block, marks=pytest.mark.soak) for block in ("inference-encode", "items-search_collection"))
+
+
+@pytest.mark.parametrize("block", ["inference-reconstruct", "items-add_items", *SOAK])
 def test_a_file_is_chosen_and_sent(page: Page, block: str) -> None:
     assert press(page, unfold(page, "collections-make_collection")).status == 200
     unfolded = unfold(page, block)

@@ -82,7 +82,7 @@ def test_sigterm_means_not_ready_but_serving_and_a_second_one_the_end(shelf: Pat
 @pytest.fixture
 def pair(shelf: Path) -> Iterator[Server]:
     """Two workers."""
-    with serving("--models-dir", str(shelf), "--workers", "2", "--drain-seconds", "5", "--access-log", "false") as server:
+    with serving("--models-dir", str(shelf), "--workers", "2", "--drain-seconds", "1", "--access-log", "false") as server:
         yield server
         server.process.send_signal(signal.SIGINT)  # the drain is not what is tested with it
         assert server.wait() == 0, server.log

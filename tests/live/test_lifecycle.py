@@ -188,7 +188,7 @@ def test_sigterm_while_starting(models_dir: Path) -> None:
 
 
 def test_the_same_bytes_after_a_restart(server: Server, pngs: list[bytes]) -> None:
-    """The other service has nothing but its defaults: the shipped models, its own batch sizes checked anew."""
+    """The other service has the shipped models from their own place, and checks its batch sizes anew."""
     files = [("image", ("x", png)) for png in pngs[:20]]
     requests: list[tuple[str, str, dict[str, Any]]] = [
         *(("POST", "/encode?include=z,kl&seed=1", {"content": png}) for png in pngs[:8]),
@@ -200,7 +200,7 @@ def test_the_same_bytes_after_a_restart(server: Server, pngs: list[bytes]) -> No
         ("POST", "/interpolate?format=webp", {"json": {"start": {"image": text(pngs[0])}, "end": {"z": [1.0] * 20}}}),
     ]
     before = [httpx.request(method, server.url + path, **body).raise_for_status() for method, path, body in requests]
-    with serving(anew=True) as other:
+    with serving("--models", "mnist,fashion-mnist,mnist-2d", anew=True) as other:
         after = [httpx.request(method, other.url + path, **body).raise_for_status() for method, path, body in requests]
     assert [answer.content for answer in before] == [answer.content for answer in after]
     assert [answer.headers["x-model"] for answer in before] == [answer.headers["x-model"] for answer in after]

@@ -170,7 +170,7 @@ def printed(script: Path, flag: str, folder: Path) -> str:
     return ended.stdout
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.soak), "2"])
 def test_the_script_serves_where_files_have_our_names(workers: str, scripts: Path, folder: Path) -> None:
     serve_a_picture(scripts, folder, "--workers", workers)
 

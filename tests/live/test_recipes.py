@@ -18,7 +18,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.documents import DOCUMENTS, blocks, console, shell
-from tests.live.server import ROOT, Server, environment, serving
+from tests.live.fork_server import Forked
+from tests.live.server import PATIENCE_SECONDS, ROOT, Server, environment, serving
 
 RECIPES = DOCUMENTS["docs/recipes.md"]
 PAGE = ROOT / "examples" / "canvas.html"
@@ -64,6 +65,15 @@ def run(command: str, workplace: Path) -> str:
     return ended.stdout
 
 
+def train(command: str, workplace: Path) -> None:
+    """Train as that command says, for a moment."""
+    words = shlex.split(command)
+    assert words[:3] == [".venv/bin/python", "-m", "models.train"], command
+    process = Forked([*words[3:], "--steps", "20"], environment(), "models.train", workplace)
+    with process.stderr as told:
+        assert process.wait(PATIENCE_SECONDS) == 0, f"$ {command}\n{told.read()}"
+
+
 def follow(title: str, workplace: Path, *urls: str) -> None:
     """Save the programs of a section and run its commands; the services of the ports 8000 and 8001 are at `urls`."""
 
@@ -103,8 +113,8 @@ def test_pictures_are_what_the_text_says(server: Server, workplace: Path) -> Non
 
 def test_a_folder_of_your_own(server: Server, workplace: Path) -> None:
     title = "A folder of your own"
-    train, serve = shell(section(title))
-    run(f"{train} --steps 20", workplace)
+    training, serve = shell(section(title))
+    train(training, workplace)
     arguments = shlex.split(serve.partition(" -m service ")[2])
     arguments[arguments.index("runs")] = str(workplace / "runs")
     arguments[arguments.index("mine.db")] = str(workplace / "mine.db")
@@ -119,9 +129,10 @@ def test_other_kinds_of_data(server: Server, workplace: Path) -> None:
     """Both models are trained for a moment, and served by one process: the commands say which they mean."""
     titles = "A table", "Texts"
     for title in titles:
-        *before, train, serve = shell(section(title))
-        for command in (*before, f"{train} --steps 20"):
+        *before, training, serve = shell(section(title))
+        for command in before:
             run(command, workplace)
+        train(training, workplace)
         assert "--store mine.db --port 8001" in serve
     model = str(workplace / "runs"), "--default-model", "penguins"
     with serving("--models-dir", *model, "--store", str(workplace / "kinds.db"), "--port", "0") as own:

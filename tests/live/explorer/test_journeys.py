@@ -148,7 +148,7 @@ def test_by_keyboard_only(page: Page) -> None:
 @pytest.mark.parametrize(
     "options", [{"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}], ids=["phone"]
 )
-@pytest.mark.parametrize("model", ["mnist", "tiny-rgb"])
+@pytest.mark.parametrize("model", ["mnist", pytest.param("tiny-rgb", marks=pytest.mark.soak)])
 def test_on_a_phone(page: Page, model: str) -> None:
     page.goto(f"/explore#model={model}")
     settle(page)

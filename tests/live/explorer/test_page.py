@@ -24,8 +24,15 @@ def wait_for_parts(page: Page) -> None:
     page.wait_for_load_state("networkidle")
 
 
-@pytest.mark.parametrize("options", [{"viewport": {"width": width, "height": 800}} for width in (1280, 390)], ids=str)
-@pytest.mark.parametrize("model", ["mnist", "mnist-2d"])
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        pytest.param(
+            model, {"viewport": {"width": width, "height": 800}}, id=f"{model}-{width}", marks=[pytest.mark.soak] * soak
+        )
+        for model, width, soak in (("mnist", 1280, 1), ("mnist", 390, 0), ("mnist-2d", 1280, 0), ("mnist-2d", 390, 1))
+    ],
+)
 def test_it_opens_on_wide_and_narrow_screens(page: Page, model: str) -> None:
     page.goto(f"/explore#model={model}")
     wait_for_parts(page)
@@ -34,7 +41,14 @@ def test_it_opens_on_wide_and_narrow_screens(page: Page, model: str) -> None:
     expect(page.get_by_test_id("model")).to_have_value(model)
 
 
-@pytest.mark.parametrize("options", [{"color_scheme": scheme} for scheme in ("light", "dark")], ids=str)
+# The light page is looked at in test_journeys, with more on it.
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"color_scheme": "light"}, id="light", marks=pytest.mark.soak),
+        pytest.param({"color_scheme": "dark"}, id="dark"),
+    ],
+)
 def test_it_is_accessible(page: Page) -> None:
     page.goto("/explore")
     wait_for_parts(page)

@@ -222,7 +222,7 @@ def test_with_less_motion_it_plays_once(page: Page) -> None:
     expect(play).to_have_attribute("aria-pressed", "false")
 
 
-@pytest.mark.parametrize(("format", "frames"), [("webp", 4), ("gif", 4), ("png", 1)])
+@pytest.mark.parametrize(("format", "frames"), [("webp", 4), pytest.param("gif", 4, marks=pytest.mark.soak), ("png", 1)])
 def test_files(page: Page, format: str, frames: int) -> None:
     go(page, f"{ENDS}&steps=4")
     with page.expect_download() as download:

@@ -210,7 +210,7 @@ def test_a_link_is_inverted_as_it_is(page: Page) -> None:
     expect_pixels(page.get_by_test_id("picture-canvas"), colours(digit(0)))
 
 
-@pytest.mark.parametrize("way", ["drop", "drop elsewhere", "paste"])
+@pytest.mark.parametrize("way", [pytest.param("drop", marks=pytest.mark.soak), "drop elsewhere", "paste"])
 def test_a_file_is_dropped_or_pasted(page: Page, way: str) -> None:
     begin(page, "mnist-2d")
     content = base64.b64encode(encoded(digit(2))).decode()

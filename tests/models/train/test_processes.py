@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +124,16 @@ def killed(out: Path, rank: int, after: int, seconds: float = 0) -> str:
     return errors
 
 
+def assert_lost_connection(errors: str, teller: str) -> None:
+    """Whoever is left says why the run ends, in words of this project."""
+    reason = (
+        r"the connection to another process of the run is lost, because it ended or did not answer \([ -~]{10,90}\); the same"
+    )
+    assert re.search(f"^error: {teller}{reason}", errors, re.MULTILINE), errors
+    assert "gloo" not in errors.lower()
+    assert "typically" not in errors
+
+
 def log_of(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "run" / "metrics.jsonl").read_text().splitlines()]
 
@@ -137,12 +148,19 @@ def assert_same_curve(out: Path, expected: Path, most: float = 1e-5) -> None:
 
 
 @pytest.fixture(scope="module")
-def outs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+def without_leader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two processes whose leader was killed."""
+    out = tmp_path_factory.mktemp("killed") / "out"
+    assert_lost_connection(killed(out, 0, 20), "process 1 of 2: ")
+    assert 0 < saved_step(out) < 600
+    return out
+
+
+@pytest.fixture(scope="module")
+def outs(without_leader: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """All runs with two processes, and what they printed: at last one that cannot start, and one whose leader was killed."""
     directory = tmp_path_factory.mktemp("two")
-    errors = killed(directory / "resumed", 0, 20)
-    assert "error: process 1 of 2: the connection to another process of the run is lost" in errors
-    assert 0 < saved_step(directory / "resumed") < 600
+    shutil.copytree(without_leader, directory / "resumed")
     return (directory, *several(directory, {**RUNS, "few": [*SMALL, "--batch-size", "1"], "resumed": ["--resume"]}))
 
 
@@ -195,19 +213,22 @@ def test_no_thread_of_gloo_is_left_that_could_abort_the_interpreter_when_it_exit
         assert re.search(rf"{rank}: {re.escape(str([0] * len(RUNS) + [1, 0]))}, [02] threads", outs[2])
 
 
-def test_a_killed_process_ends_the_run_and_resuming_ends_alike(outs: tuple[Path, str, str], tmp_path: Path) -> None:
-    errors = killed(tmp_path / "killed", 1, 20)
-    reason = (
-        r"the connection to another process of the run is lost, because it ended or did not answer \([ -~]{10,90}\); the same"
-    )
-    assert re.search(f"^error: {reason}", errors, re.MULTILINE), errors
-    assert "gloo" not in errors.lower()
-    assert "typically" not in errors
-    assert 0 < saved_step(tmp_path / "killed") < 600
+def test_one_process_or_two_resume_a_run_whose_leader_was_killed(
+    without_leader: Path, outs: tuple[Path, str, str], tmp_path: Path
+) -> None:
+    shutil.copytree(without_leader, tmp_path / "alone")
+    assert main(["--out", str(tmp_path / "alone"), "--resume"]) == 0
+    assert main([*LONG, "--out", str(tmp_path / "whole")]) == 0
+    assert_same_curve(tmp_path / "alone", tmp_path / "whole", 1e-4)
+    assert_same_curve(outs[0] / "resumed", tmp_path / "whole", 1e-4)
+
+
+@pytest.mark.soak
+def test_the_leader_tells_that_the_other_process_was_killed(tmp_path: Path) -> None:
+    assert_lost_connection(killed(tmp_path / "killed", 1, 20), "")
     assert main(["--out", str(tmp_path / "killed"), "--resume"]) == 0
     assert main([*LONG, "--out", str(tmp_path / "whole")]) == 0
     assert_same_curve(tmp_path / "killed", tmp_path / "whole", 1e-4)
-    assert_same_curve(outs[0] / "resumed", tmp_path / "whole", 1e-4)
 
 
 @pytest.mark.soak

@@ -41,6 +41,9 @@ OBJECTIVES = {  # every objective and every prior at least once, with what else 
     "kl-only": ["--arch", "residual", "--conv-channels", "4", "--hidden", "8", "--ema", "0.9"],
 }
 
+# What of a state these need is saved for others, too: averages, pseudo-inputs, several samples and dropout.
+ALIKE = ("free-bits", "iwae", "autoencoder", "kl-only")
+
 Flags = Callable[..., list[str]]
 
 
@@ -139,7 +142,9 @@ def test_killed_twice(
     assert_same(tmp_path, undisturbed[kind])
 
 
-@pytest.mark.parametrize("objective", objectives.OBJECTIVES)
+@pytest.mark.parametrize(
+    "objective", [pytest.param(one, marks=[pytest.mark.soak] * (one in ALIKE)) for one in objectives.OBJECTIVES]
+)
 def test_every_objective_killed(objective: str, flags: Flags, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In a run that has a length in steps, and does not end where an epoch does."""
     more = ["--objective", objective, *OBJECTIVES[objective], "--steps", str(3 * STEPS - 7)]

@@ -20,11 +20,11 @@ DEFAULT_HEADERS = [(b"date", b"today"), (b"x-content-type-options", b"nosniff")]
 
 
 @asynccontextmanager
-async def listening(app: FastAPI, keep_alive_seconds: float = 5.0) -> AsyncIterator[tuple[str, int, ServerState]]:
-    """Serve connections with the protocol class of the server."""
+async def listening(app: FastAPI, **bounds: float) -> AsyncIterator[tuple[str, int, ServerState]]:
+    """Serve connections with the protocol class of the server, and with these bounds beside the usual ones."""
     state = ServerState()
     state.default_headers = DEFAULT_HEADERS
-    watch = ConnectionWatch(replace(BOUNDS, keep_alive_seconds=keep_alive_seconds), Counter(), app.state.hot_path)
+    watch = ConnectionWatch(replace(BOUNDS, **bounds), Counter(), app.state.hot_path)
     config = uvicorn.Config(app.middleware_stack, log_config=None, ws="none")  # type: ignore[arg-type]
     config.load()
     loop = asyncio.get_running_loop()

@@ -230,7 +230,7 @@ async def test_a_server_that_ends_says_so(app: FastAPI, hot: Counter[int]) -> No
 async def test_a_head_without_its_body_times_out(app: FastAPI) -> None:
     exchange = of_httpx("POST", "/encode", content=PICTURE)
     head, body = on_the_wire(exchange)
-    async with listening(app) as (host, port, _), connected(host, port) as client:
+    async with listening(app, slow_seconds=0.5) as (host, port, _), connected(host, port) as client:
         await client.ask(head + body)
         await client.send(head)
         sent = await client.answer()

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,9 @@ from service.formats import png
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.schemas import SampleParameters
 from service.rest.search_schemas import SearchParameters
+
+Operations = list[tuple[str, str, list[str]]]
+Share = Callable[[Sequence[Any]], Sequence[Any]]
 
 ODD: list[str] = [
     *("3.0", "3.5", "1e3", "1e400", "nan", "inf", "-inf", "-0", "-1", "+3", "٣", "３", " 3", "3\n", "3_0", "0x3", "", " "),
@@ -82,13 +86,14 @@ HEADERS = (
     "x-seed",
     "range",
 )
+SHARE = 5
 PLACES = {"{name}": "some", "{id}": "a", "{direction}": "smile"}
 
 
 @pytest.fixture
-def operations(app: FastAPI) -> list[tuple[str, str, list[str]]]:
+def operations(app: FastAPI) -> Operations:
     """(method, path, names of the parameters) of all that the page lists, and what it does not list."""
-    found: list[tuple[str, str, list[str]]] = []
+    found: Operations = []
     for path, methods in app.openapi()["paths"].items():
         for method, described in methods.items():
             names = [one["name"] for one in described.get("parameters", ()) if one["in"] == "query"]
@@ -98,6 +103,18 @@ def operations(app: FastAPI) -> list[tuple[str, str, list[str]]]:
             found.append((method.upper(), filled, [*names, "timeout_ms", "what_is_this"]))
     assert len(found) > 15
     return found
+
+
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.soak)], ids=["shares", "all"])
+def of(request: pytest.FixtureRequest) -> Share:
+    """Return the next share of some values: one in five, in turn, so that all are tried with a fifth of the parameters each.
+
+    Parameters of one type have one way to be read. All values with all parameters are the soak test.
+    """
+    if request.param:
+        return lambda values: values
+    turns = count()
+    return lambda values: values[next(turns) % SHARE :: SHARE]
 
 
 def check(answer: httpx.Response, *what: Any) -> None:
@@ -121,28 +138,28 @@ async def some(client: httpx.AsyncClient) -> httpx.AsyncClient:
     return client
 
 
-async def test_in_the_query(some: httpx.AsyncClient, operations: list[tuple[str, str, list[str]]]) -> None:
+async def test_in_the_query(some: httpx.AsyncClient, operations: Operations, of: Share) -> None:
     for method, path, names in operations:
         if method != "DELETE":
             for name in names:
-                for odd in ODD:
+                for odd in of(ODD):
                     check(await request(some, method, path, {name: odd}), method, path, name, odd)
 
 
-async def test_in_a_form(some: httpx.AsyncClient, operations: list[tuple[str, str, list[str]]]) -> None:
+async def test_in_a_form(some: httpx.AsyncClient, operations: Operations, of: Share) -> None:
     for method, path, names in operations:
         for name in names if (method, path) in FORMS else ():
-            for odd in ODD:
+            for odd in of(ODD):
                 files = [(field, ("a.png", PICTURE)) for field in FORMS[method, path]]
                 for query in ({}, {name: "3"}):
                     answer = await request(some, method, path, query, files=files, data={name: odd})
                     check(answer, method, path, name, odd, query)
 
 
-async def test_in_json(some: httpx.AsyncClient, operations: list[tuple[str, str, list[str]]]) -> None:
+async def test_in_json(some: httpx.AsyncClient, operations: Operations, of: Share) -> None:
     for method, path, names in operations:
         for name in [*names, *JSON[method, path]] if (method, path) in JSON else ():
-            for odd in [*ODD, *VALUES]:
+            for odd in of([*ODD, *VALUES]):
                 for query in ({}, {name: "3"}):
                     content = json.dumps({**JSON[method, path], name: odd})
                     check(await request(some, method, path, query, content=content), method, path, name, odd, query)

@@ -23,7 +23,7 @@ def faces(version: int) -> list[dict[str, Any]]:
     return [{"id": f"f{i}", "mu": [version * (-1) ** i, version, 0], "metadata": {"smile": i % 2 == 0}} for i in range(COUNT)]
 
 
-@pytest.mark.parametrize("form", SIDES)
+@pytest.mark.parametrize("form", ["both", *(pytest.param(form, marks=pytest.mark.soak) for form in ("filters", "ids"))])
 async def test_all_items_are_read_in_the_state_that_seq_names(weights: Path, address: str, form: str) -> None:
     """All items change at once, again and again; both sides, and the sequence number, are those of one version."""
     async with serving(weights, address) as (_, client):
