@@ -49,7 +49,8 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(models_dir: Path) -> Iterator[Server]:
     """A service of all these models. It must end with status 0 on SIGTERM."""
-    with serving("--models-dir", str(models_dir)) as running:
+    # Tests stop its decoders, and how long they stand still depends on the machine: that is time of the picture, too.
+    with serving("--models-dir", str(models_dir), "--decode-seconds", "600") as running:
         yield running
 
 

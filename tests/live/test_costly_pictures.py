@@ -16,7 +16,8 @@ from .problems import problem
 from .server import Server
 
 BUDGET, BEYOND = 256 << 20, 64 << 20
-PATIENCE = 30.0
+# far more than anything takes here; only a defect gets there
+PATIENCE = 120.0
 
 
 def decoders(server: Server) -> list[psutil.Process]:

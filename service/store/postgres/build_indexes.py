@@ -13,19 +13,18 @@ import psycopg
 from service.store.filters import usable_key
 from service.store.interface import BadItem, Collection, StoreBusy, StoreError, StoreUnavailable, StoreUnusable
 from service.store.postgres.filters import ordered, place
-from service.store.postgres.indexes import (
+from service.store.postgres.graph import (
     HALF,
     HALF_MOST,
     MAX_INDEXED,
     Graph,
-    Indexes,
     comment,
-    indexes,
     key_index,
     key_statement,
     range_index,
     range_statement,
 )
+from service.store.postgres.indexes import Indexes, indexes
 from service.store.postgres.key_plan import KeyPlan, Planner
 from service.store.postgres.schema import LOCK, PgConnection, migrate, table
 from service.store.postgres.work import find
@@ -158,7 +157,7 @@ class _Builder:
     def _kept(self, there: Indexes, graph: Graph, plan: KeyPlan) -> set[str]:
         """Return the indexes of other parts that stay: all, or those of intervals if the command names other keys."""
         names = {name for name in there.valid if name.startswith(f"{graph.name}_") and graph.half == (HALF in name)}
-        known = {key: {part.name for part in there.flat_of(key)} for key in there.intervals}
+        known = {key: there.of_intervals(key) for key in there.intervals}
         if self.wanted.keys:
             names &= set[str]().union(*known.values())
         changed = set[str]().union(*(known[key] for key in plan.ranges if key in known))

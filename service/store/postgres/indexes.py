@@ -1,189 +1,53 @@
-"""The vector indexes of a collection in PostgreSQL: their names, what they are of, and which of them are there.
+"""Which indexes of a collection in PostgreSQL are there. Knows nothing of searches.
 
-A collection has an HNSW index over all its items. Keys of filters may have more: a GIN index of the key, and a vector index
-over the items of each frequent value; or a B-tree index of its numbers and vector indexes over intervals of them, for ranges.
-An index over many items is of HNSW. One over fewer is a flat list of their vectors (IVFFlat with one list), which a search
-reads as a whole: it finds all of them, in their order. Names and comments say what an index is of, so that the catalog of
-PostgreSQL is the only record of them. Knows nothing of searches.
+Names and comments say what an index is of, so that the catalog of PostgreSQL is the only record of them.
 """
 
-import hashlib
-import json
 import re
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from weakref import WeakKeyDictionary
 
 import orjson
-import psycopg
 
-from service.store.filters import ORDERED, Condition, Operator
+from service.store.filters import Condition
 from service.store.interface import Collection
-from service.store.postgres.filters import canonical, ordered, pgvector_where, place
+from service.store.postgres.graph import (
+    FLAT,
+    HALF,
+    Graph,
+    indexed,
+    interval,
+    is_of_numbers,
+    key_index,
+    range_index,
+    range_start,
+)
 from service.store.postgres.schema import PgConnection, table
 
-CLASSES = {"l2": "l2_ops", "cosine": "cosine_ops", "w2": "l2_ops"}
-# So many characters of a value are in a message.
-SHOWN = 80
-# The most dimensions that an HNSW index supports, by the type of its numbers.
-MAX_INDEXED = {"vector": 2000, "halfvec": 4000}
-# The largest number of a halfvec.
-HALF_MOST = 65504.0
-# A graph over the items of one value is asked for what is near a place outside it, which takes a better graph.
-PART_CONSTRUCTION = 200
-HALF, FLAT = "_half", "_flat"
 # What may follow in a name what all indexes of a metric and weight have in common.
 REST = re.compile(f"({HALF})?(({FLAT})?_[0-9a-f]{{12}})?")
-# So many items have a flat index: 10,000 are read in 2 ms.
-FLAT_MOST = 30_000
+# So many neighbouring intervals with flat indexes have an HNSW index together.
+TOGETHER = 4
+# The least number, and the one that all are below; None stands for no bound.
+Interval = tuple[float | None, float | None]
 
 
-def indexed(metric: str) -> str:
-    """Return the metric of the HNSW index for a collection's metric: the same, or w2, which finds candidates."""
-    return metric if metric in CLASSES else "w2"
+def together(intervals: Sequence[Interval]) -> list[tuple[Interval, Sequence[Interval]]]:
+    """Return the wider intervals that have HNSW indexes, with those that each consists of."""
+    groups = [intervals[first : first + TOGETHER] for first in range(0, len(intervals), TOGETHER)]
+    return [((group[0][0], group[-1][1]), group) for group in groups]
+
+
+State = tuple[int, int, int, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
-    """A vector index of a metric (l2, cosine or w2), over all items or over those that meet the conditions of a part."""
+class Pieces:
+    """The flat indexes of one wider interval that a range touches, and the HNSW index of the whole of it, if there is one."""
 
-    number: int  # of the collection
-    metric: str
-    dim: int
-    sigma_weight: float = 1.0
-    half: bool = False  # of 16-bit numbers, which take half the space
-    part: tuple[Condition, ...] = ()  # the key has a value, or a number in an interval
-    flat: bool = False  # a list of the vectors instead of HNSW
-
-    @property
-    def name(self) -> str:
-        """The name of the index, which has all digits of the weight, since an index that is there already stays."""
-        weight = f"_{struct.pack('>d', self.sigma_weight).hex()}" if self.sigma_weight != 1 else ""
-        values = [_hash_of_part(self.part)] if self.part else []
-        return "_".join([f"{table(self.number)}_{self.metric}{weight}{HALF * self.half}{FLAT * self.flat}", *values])
-
-    @property
-    def label(self) -> str:
-        """What its items have in common, for people."""
-        return " and ".join(map(_label, self.part)) or "anything"
-
-    @property
-    def type(self) -> str:
-        """The type of its vectors."""
-        return "halfvec" if self.half else "vector"
-
-    @property
-    def width(self) -> int:
-        """The number of its dimensions."""
-        return 2 * self.dim if self.metric == "w2" else self.dim
-
-    @property
-    def is_possible(self) -> bool:
-        """Whether pgvector can index so many dimensions."""
-        return self.width <= MAX_INDEXED[self.type]
-
-    @property
-    def compared(self) -> str:
-        """What the index is of, and what a search must order by to use it: mu, or [mu, w sigma].
-
-        The vectors of a part are written in another way than those of all items: the planner, which underestimates how far
-        the index over all items has to look for those of a filter, could choose that one otherwise. Those of flat indexes
-        are written in a third way, since one of them finds all that another way of searching may miss.
-        """
-        column, width = "both_" if self.metric == "w2" else "mu", int(self.width)
-        if self.metric == "w2" and self.sigma_weight != 1:
-            weights = [1.0] * self.dim + [float(self.sigma_weight)] * self.dim
-            column = f"((both_ * '{weights}'::vector)::vector({width}))"
-        if self.part:  # a count above the number of dimensions means all of them
-            return f"(subvector({column}, 1, {width + self.flat})::{self.type}({width}))"
-        return f"({column}::halfvec({width}))" if self.half else column
-
-    def statement(self, connection: PgConnection, concurrently: bool = False) -> str:
-        """Return the statement that makes the index unless it is there. `concurrently`: items may change meanwhile."""
-        what = f"{self.compared} {self.type}_{CLASSES[self.metric]}"
-        method, how = ("ivfflat", " WITH (lists = 1)") if self.flat else ("hnsw", "")
-        if self.part and not self.flat:
-            how = f" WITH (ef_construction = {PART_CONSTRUCTION})"
-        where = f" WHERE {predicate(connection, self.part)}" if self.part else ""
-        word = "CONCURRENTLY " if concurrently else ""
-        start = f"CREATE INDEX {word}IF NOT EXISTS {self.name} ON {table(self.number)}"
-        return f"{start} USING {method} ({what}){how}{where}"
-
-
-def key_index(number: int, key: str) -> str:
-    """Return the name of the GIN index of a key of the metadata."""
-    return f"{table(number)}_key_{_hash(key)}"
-
-
-def key_statement(connection: PgConnection, number: int, key: str) -> str:
-    """Return the statement that makes the GIN index of a key unless it is there, while items may change."""
-    found, parameters = place(key)
-    what = psycopg.ClientCursor(connection).mogrify(found, parameters)
-    name = key_index(number, key)
-    return f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {table(number)} USING gin (({what}) jsonb_path_ops)"
-
-
-def range_index(number: int, key: str) -> str:
-    """Return the name of the B-tree index of the numbers at a key of the metadata."""
-    return f"{_range_start(number)}{_hash(key)}"
-
-
-def _range_start(number: int) -> str:
-    return f"{table(number)}_range_"
-
-
-def range_statement(connection: PgConnection, number: int, key: str) -> str:
-    """Return the statement that makes the B-tree index of a key unless it is there, while items may change.
-
-    It has no texts: a B-tree refuses long ones.
-    """
-    compared, parameters = ordered(key, is_text=False)
-    what = psycopg.ClientCursor(connection).mogrify(compared, parameters)
-    return f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {range_index(number, key)} ON {table(number)} (({what}))"
-
-
-def comment(connection: PgConnection, number: int, key: str, bounds: list[float]) -> str:
-    """Return the statement that writes the bounds of a key's intervals on its B-tree index."""
-    text = orjson.dumps({"key": key, "bounds": bounds}).decode()
-    return psycopg.ClientCursor(connection).mogrify(f"COMMENT ON INDEX {range_index(number, key)} IS %s", (text,))
-
-
-def predicate(connection: PgConnection, part: tuple[Condition, ...]) -> str:
-    """Return the conditions as a search writes them, with their values in them."""
-    sql, parameters = pgvector_where(part)
-    return psycopg.ClientCursor(connection).mogrify(sql.removeprefix(" AND "), parameters)
-
-
-def is_of_numbers(condition: Condition) -> bool:
-    """Return whether a condition compares the order of numbers."""
-    return condition.operator in ORDERED and not isinstance(condition.value, str)
-
-
-def interval(key: str, low: float | None, high: float | None) -> tuple[Condition, ...]:
-    """Return the conditions for a number at a key of at least `low` and below `high`, if these are not None."""
-    bounds: tuple[tuple[Operator, float | None], ...] = (("gte", low), ("lt", high))
-    return tuple(Condition(key, operator, bound) for operator, bound in bounds if bound is not None)
-
-
-def _label(condition: Condition) -> str:
-    value = json.dumps(condition.value, ensure_ascii=False)
-    sign = ORDERED.get(condition.operator, "=")
-    return f"{condition.key} {sign} {value if len(value) <= SHOWN else value[:SHOWN] + '...'}"
-
-
-def _hash_of_part(part: tuple[Condition, ...]) -> str:
-    if part[0].operator == "eq":
-        return _hash(part[0].key, canonical(part[0].value))
-    return _hash(part[0].key, *((one.operator, one.value) for one in part))
-
-
-def _hash(*values: Any) -> str:
-    return hashlib.blake2b(repr(values).encode(), digest_size=6).hexdigest()
-
-
-# The least number, and the one that all are below; None stands for no bound.
-Interval = tuple[float | None, float | None]
+    wide: Graph | None
+    flat: tuple[Graph, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +60,8 @@ class Indexes:
     graphs: frozenset[str]  # the names of all vector indexes
     sizes: dict[str, float]  # about how many items are in each that can be used
     intervals: dict[str, list[Interval]]  # by key, in their order: those that have flat indexes
+    ranges: list[int]  # the object ids of the B-tree indexes
+    state: State | None  # see `_state`
 
     @property
     def has_graph(self) -> bool:
@@ -215,8 +81,8 @@ class Indexes:
         graph = replace(self.graph, part=(condition,))
         return next((one for one in (replace(graph, flat=True), graph) if one.name in self.valid), None)
 
-    def within(self, ordered: Sequence[Condition]) -> list[Graph] | None:
-        """Return the flat indexes that have all items which meet conditions on the number at one key, or None if one lacks."""
+    def within(self, ordered: Sequence[Condition]) -> list[Pieces] | None:
+        """Return the indexes that have all items which meet conditions on the number at one key; None if a flat one lacks."""
 
         def may_have(low: float | None, high: float | None) -> bool:
             return all(
@@ -226,31 +92,61 @@ class Indexes:
                 for one in ordered
             )
 
-        key = ordered[0].key
-        found = [
-            graph for graph, bounds in zip(self.flat_of(key), self.intervals.get(key, []), strict=True) if may_have(*bounds)
-        ]
-        return found if found and all(graph.name in self.valid for graph in found) else None
+        key, found = ordered[0].key, list[Pieces]()
+        for wide, members in together(self.intervals.get(key, [])):
+            flat = [replace(self.graph, part=interval(key, *one), flat=True) for one in members if may_have(*one)]
+            if not all(graph.name in self.valid for graph in flat):
+                return None
+            graph = replace(self.graph, part=interval(key, *wide))
+            found += [Pieces(graph if graph.name in self.valid else None, tuple(flat))] if flat else []
+        return found or None
 
-    def flat_of(self, key: str) -> list[Graph]:
-        """Return the flat indexes over the intervals of a key, in their order, as they are or would be."""
-        return [replace(self.graph, part=interval(key, *bounds), flat=True) for bounds in self.intervals.get(key, [])]
+    def of_intervals(self, key: str) -> set[str]:
+        """Return the names of the indexes over the intervals of a key, as they are or would be."""
+        found = self.intervals.get(key, [])
+        flat = [replace(self.graph, part=interval(key, *one), flat=True).name for one in found]
+        return {*flat, *(replace(self.graph, part=interval(key, *wide)).name for wide, _ in together(found))}
 
     def size(self, graph: Graph) -> float:
         """Return about how many items an index has that is there."""
         return self.sizes[graph.name]
 
 
+# What each connection has found, by collection, metric and weight.
+_KNOWN: WeakKeyDictionary[PgConnection, dict[tuple[int, str, float], Indexes]] = WeakKeyDictionary()
+
+
 def indexes(connection: PgConnection, number: int, collection: Collection) -> Indexes:
-    """Return the indexes of a collection."""
+    """Return the indexes of a collection. To look at hundreds takes a millisecond, so that is done only when they change."""
+    known, key = _KNOWN.setdefault(connection, {}), (number, collection.metric, collection.sigma_weight)
+    there = known.get(key)
+    if there is None or there.state != _state(connection, number, there.ranges):
+        there = known[key] = _indexes(connection, number, collection)
+    return there
+
+
+def _state(connection: PgConnection, number: int, ranges: list[int]) -> State | None:
+    """Return what changes whenever an index is made, becomes valid or is dropped, or a comment on one of ranges is written."""
+    return connection.execute(
+        "SELECT count(*), max(indexrelid)::bigint, count(*) FILTER (WHERE indisvalid), "
+        "ARRAY(SELECT xmin::text FROM pg_description WHERE objoid = ANY(%s) AND classoid = 'pg_class'::regclass "
+        "ORDER BY objoid) "
+        "FROM pg_index WHERE indrelid = %s::regclass",
+        (ranges, table(number)),
+    ).fetchone()
+
+
+def _indexes(connection: PgConnection, number: int, collection: Collection) -> Indexes:
     rows = connection.execute(
-        # Every search looks at hundreds of indexes. Only those of ranges have comments, and to look for one takes long.
+        # Only those of ranges have comments, and to look for one takes long.
         "SELECT relname, indisvalid, amname IN ('hnsw', 'ivfflat'), reltuples, "
-        "CASE WHEN starts_with(relname, %s) THEN obj_description(pg_class.oid, 'pg_class') END "
+        "CASE WHEN starts_with(relname, %s) THEN obj_description(pg_class.oid, 'pg_class') END, "
+        "CASE WHEN starts_with(relname, %s) THEN pg_class.oid::bigint END "
         "FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam "
         "WHERE indrelid = %s::regclass",
-        (_range_start(number), table(number)),
+        (range_start(number), range_start(number), table(number)),
     ).fetchall()
+    ranges = [row[5] for row in rows if row[5] is not None]
     valid = frozenset(row[0] for row in rows if row[1])
     graph = Graph(number, indexed(collection.metric), collection.dim, collection.sigma_weight)
     half = replace(graph, half=True)
@@ -263,6 +159,8 @@ def indexes(connection: PgConnection, number: int, collection: Collection) -> In
         frozenset(row[0] for row in rows if row[2]),
         {row[0]: row[3] for row in rows if row[1]},
         _intervals([row[4] for row in rows if row[4]]),
+        ranges,
+        _state(connection, number, ranges),
     )
 
 

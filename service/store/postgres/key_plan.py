@@ -11,9 +11,10 @@ import orjson
 
 from service.store.filters import Condition
 from service.store.interface import StoreError
-from service.store.postgres.filter_keys import bounds, filter_keys, most_within
+from service.store.postgres import filter_keys
 from service.store.postgres.filters import canonical, place
-from service.store.postgres.indexes import FLAT_MOST, Graph, Indexes, interval
+from service.store.postgres.graph import FLAT_MOST, Graph, interval
+from service.store.postgres.indexes import Indexes, together
 from service.store.postgres.schema import PgConnection, table
 
 # A value of a key gets a vector index of its own if it has so many items and such a share of them.
@@ -21,7 +22,7 @@ from service.store.postgres.schema import PgConnection, table
 LEAST_ITEMS, LEAST_SHARE = 1000, 0.005
 # The most indexes that a collection may have for values and intervals: each is a little work for every item that is added,
 # and a lock for every search.
-MOST_PARTS = 300
+MOST_PARTS = 350
 # In a smaller collection searches with filters are fast enough without indexes for keys, unless somebody names them.
 LEAST_EXPECTED = 5000
 # The HNSW indexes for keys that nobody named have at most so many times the items of the collection: each takes as much time
@@ -59,32 +60,40 @@ class Planner:
             )
         for key in range_keys:
             found = self._bounds(key)
-            parts = self._of_intervals(key, found)
-            if len(plan.parts) + len(parts) > MOST_PARTS:
-                self._tell(
-                    f"the numbers at {key!r} are not divided, since a collection has at most {MOST_PARTS} indexes of parts"
-                )
-            elif parts:
-                plan.bounds[key] = found
-                plan.parts |= parts
+            flat, wide = self._of_intervals(key, found)
+            for parts, what in ((flat, "flat indexes over intervals"), (wide, "HNSW indexes over wide intervals")):
+                if len(plan.parts) + len(parts) > MOST_PARTS:
+                    self._tell(f"the numbers at {key!r} get no {what}, since a collection has at most {MOST_PARTS} of parts")
+                    break
+                if parts:
+                    plan.bounds[key] = found
+                    plan.parts |= parts
         return plan
 
     def expected(self) -> KeyPlan:
         """Return the plan for the keys that filters can be expected to use. Those that would cost too much are left out."""
-        plan, left_out, copied = KeyPlan(), list[str](), 0
+        plan, left_out = KeyPlan(), list[str]()
+
+        def has_room(parts: dict[Graph, int]) -> bool:
+            copies = sum(count for part, count in plan.parts.items() if not part.flat)
+            more = sum(count for part, count in parts.items() if not part.flat)
+            return len(plan.parts) + len(parts) <= MOST_PARTS and copies + more <= MOST_COPIES * self._count
+
         if self._count < LEAST_EXPECTED:
             return plan
-        for key in filter_keys(self._connection, self._graph.number, self._count, LEAST_SHARE):
+        for key in filter_keys.filter_keys(self._connection, self._graph.number, self._count, LEAST_SHARE):
             values = self._of_values(key.name)
-            copies = sum(count for part, count in values.items() if not part.flat)
             found = self._bounds(key.name) if key.has_ranges else []
-            parts = values | self._of_intervals(key.name, found)
-            if parts and (len(plan.parts) + len(parts) > MOST_PARTS or copied + copies > MOST_COPIES * self._count):
+            flat, wide = self._of_intervals(key.name, found)
+            if not has_room(values | flat):
                 left_out.append(key.name)
-            elif parts:
-                copied += copies
+            elif values or flat:
                 plan.values.append(key.name)
-                plan.parts |= parts
+                plan.parts |= values | flat
+                if has_room(wide):
+                    plan.parts |= wide
+                else:
+                    left_out.append(f"wide intervals of {key.name}")
                 if found:
                     plan.ranges.append(key.name)
                     plan.bounds[key.name] = found
@@ -119,18 +128,24 @@ class Planner:
     def _bounds(self, key: str) -> list[float]:
         """Return the bounds of the intervals of a key: those that are used, if they still divide its numbers well."""
         used = [high for _, high in self._there.intervals.get(key, []) if high is not None]
-        for found in (used, bounds(self._connection, self._graph.number, key)):
-            most = most_within(self._connection, self._graph.number, key, found) if found else 0
-            if 0 < most <= FLAT_MOST:
+        # In a very large collection flat indexes are larger, since there are no more intervals.
+        allowed = max(FLAT_MOST, 2 * self._count // filter_keys.MOST_INTERVALS)
+        for found in (used, filter_keys.bounds(self._connection, self._graph.number, key)):
+            most = filter_keys.most_within(self._connection, self._graph.number, key, found) if found else 0
+            if 0 < most <= allowed:
                 return found
         if most:
             self._tell(f"the numbers at {key!r} are not divided for ranges, since {most:,} items have nearly the same")
         return []
 
-    def _of_intervals(self, key: str, found: list[float]) -> dict[Graph, int]:
-        pairs = pairwise([None, *found, None]) if found else ()
+    def _of_intervals(self, key: str, found: list[float]) -> tuple[dict[Graph, int], dict[Graph, int]]:
+        """Return the flat indexes over intervals between bounds, and the HNSW indexes over several of them."""
+        intervals = list(pairwise([None, *found, None])) if found else []
         each = self._count // (len(found) + 1)
-        return {replace(self._graph, part=interval(key, low, high), flat=True): each for low, high in pairs}
+        flat = {replace(self._graph, part=interval(key, *one), flat=True): each for one in intervals}
+        # One wide interval with all the numbers would have an index over nearly all items.
+        groups = [(wide, len(group)) for wide, group in together(intervals) if 1 < len(group) < len(intervals)]
+        return flat, {replace(self._graph, part=interval(key, *wide)): each * size for wide, size in groups}
 
 
 def _listed(keys: Sequence[str]) -> str:

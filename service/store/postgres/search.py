@@ -13,7 +13,8 @@ import numpy as np
 from service.store.filters import Condition
 from service.store.interface import Collection, Floats, Found, Neighbors, Search
 from service.store.postgres.filters import pgvector_where
-from service.store.postgres.indexes import HALF_MOST, Graph, Indexes, indexed, indexes, is_of_numbers
+from service.store.postgres.graph import HALF_MOST, Graph, indexed, is_of_numbers
+from service.store.postgres.indexes import Indexes, Pieces, indexes
 from service.store.postgres.known_keys import unknown_keys
 from service.store.postgres.schema import PgConnection, table
 from service.store.postgres.work import ITEM, as_items, find, get, received, vector
@@ -21,8 +22,8 @@ from service.store.sqlite.search import gaussians, in_order, own_id
 from service.store.vectors.candidates import BLOCK, Nearest
 
 # hnsw.ef_search, the candidates of the index: this factor times k, and its bounds. An index of one value has its own least.
-# It has another least if there are further conditions.
-EF_FACTOR, EF_LEAST, EF_PART, EF_PART_OF_PART, EF_MOST = 4, 275, 325, 525, 1000
+# It has another least if there are further conditions, and that of a wide interval has a third one.
+EF_FACTOR, EF_LEAST, EF_PART, EF_PART_OF_PART, EF_WIDE, EF_MOST = 4, 275, 325, 525, 250, 1000
 # The index finds twice as many as wanted, but at most so many more, to be measured in float64: they are not quite in order.
 MORE = 100
 # If fewer candidates than this for each wanted item pass the filter, the most candidates are taken, and the
@@ -38,9 +39,9 @@ EXACT_BELOW = 1000
 MEASURED_AT_ONCE, MEASURED = 5_000, 30_000
 # An `in` with more values than this is not searched value by value.
 FEW_VALUES = 4
-# What ways of searching cost, in vectors of a flat index that are read in the same time: an HNSW index of a value, the one
-# over all items, and measuring the items of a rare value.
-GRAPH_COST, WHOLE_COST, RARE_COST = 35_000, 65_000, 5_000
+# What ways of searching cost, in vectors of a flat index that are read in the same time: an HNSW index of a value, that of a
+# wide interval, the one over all items, and measuring the items of a rare value.
+GRAPH_COST, WIDE_COST, WHOLE_COST, RARE_COST = 35_000, 28_000, 65_000, 5_000
 # Memory for sorting what flat indexes have: without it they would be sorted in files.
 SORT_MEMORY = "32MB"
 # Indexes of vectors to ask, with the conditions that each adds to the filter.
@@ -87,6 +88,7 @@ class _Task:
         self.plain = Graph(number, "w2", collection.dim, collection.sigma_weight)
         self.there = there
         self.passing = math.inf
+        self.instead: dict[Graph, tuple[Graph, ...]] = {}  # the flat indexes that have what those of wide intervals may miss
 
     def nearest_of(self, i: int, mu: Floats, sigma: Floats) -> Neighbors:
         """Let the database find the nearest to query i by l2, cosine or the collection's w2, and measure those in float64."""
@@ -97,7 +99,7 @@ class _Task:
         first, last = self._ways(there)
         limit = self.wanted.k + min(self.wanted.k, MORE)
         for ways, is_last in ((first, False), (last, True)):
-            found = (row for graph, one in ways for row in self._found(i, mu, sigma, graph, limit, one, is_last))
+            found = (row for graph, one in ways for row in self._of_way(i, mu, sigma, graph, limit, one, is_last))
             rows = {row[0]: row for row in found}
             if len(rows) >= self._enough(limit):
                 break
@@ -121,19 +123,43 @@ class _Task:
                 by_value.append((sum(self._cost(there, part) for part in parts), ways))
         by_range: list[tuple[float, Ways]] = []
         for key in {one.key: None for one in self.wanted.filter if is_of_numbers(one)}:
-            flat = there.within([one for one in self.wanted.filter if one.key == key and is_of_numbers(one)])
-            if flat is not None:
-                by_range.append((sum(map(there.size, flat)), [(graph, graph.part) for graph in flat]))
+            pieces = there.within([one for one in self.wanted.filter if one.key == key and is_of_numbers(one)])
+            if pieces is not None:
+                by_range.append(self._way_over(there, pieces))
         sorted_ways = sorted(by_value + by_range, key=lambda way: way[0])
         cost, best = sorted_ways[0] if sorted_ways else (math.inf, [])
         if best and (by_value or cost <= WHOLE_COST):
             others = [ways for cost, ways in sorted_ways[1:] if cost <= 2 * WHOLE_COST]
-            is_complete = all(graph is None or graph.flat for graph, _ in best)
+            is_complete = all(graph is None or graph.flat or graph in self.instead for graph, _ in best)
             return ([] if is_complete or not others else best), (best if is_complete or not others else others[0])
         if best:
             return [(there.graph, ())], best
         self.passing = self._estimate()
         return [], [(None if self.passing <= MEASURED_AT_ONCE else there.graph, ())]
+
+    def _way_over(self, there: Indexes, pieces: Sequence[Pieces]) -> tuple[float, Ways]:
+        """Return the cost of looking at a range, and the indexes: wide ones instead of several flat ones."""
+        ways, cost = Ways(), 0.0
+        for piece in pieces:
+            if piece.wide is not None and len(piece.flat) > 1:
+                self.instead[piece.wide] = piece.flat
+                ways.append((piece.wide, piece.wide.part))
+                cost += WIDE_COST
+            else:
+                ways += [(graph, graph.part) for graph in piece.flat]
+                cost += sum(map(there.size, piece.flat))
+        return cost, ways
+
+    def _of_way(
+        self, i: int, mu: Floats, sigma: Floats, graph: Graph | None, limit: int, added: tuple[Condition, ...], is_last: bool
+    ) -> list[tuple[Any, ...]]:
+        """Return what `_found` does. Where too few candidates of a wide interval pass, its flat indexes are read."""
+        if graph is None or graph not in self.instead:
+            return self._found(i, mu, sigma, graph, limit, added, is_last)
+        rows = self._found(i, mu, sigma, graph, limit, added, is_last=False)
+        if len(rows) >= self._enough(limit):
+            return rows
+        return [row for one in self.instead[graph] for row in self._found(i, mu, sigma, one, limit, one.part)]
 
     def _enough(self, limit: int) -> int:
         """Return how many of the first candidates have to pass, so that no others are looked for."""
@@ -193,7 +219,7 @@ class _Task:
             by = f"{spelled.compared} {OPERATORS[spelled.metric]} %s::{spelled.type}"
             nearest = f"SELECT * FROM {self.table} WHERE true{where}{more}{own} ORDER BY {by} LIMIT %s"  # noqa: S608
             statement = f"SELECT {ITEM} FROM ({nearest}) AS nearest"  # noqa: S608 - only those are converted
-            self._set(limit, way, graph is not None and bool(graph.part), is_last)
+            self._set(limit, way, graph, is_last)
             # A plan for any parameters, which psycopg could prepare, has no use for the index of one value.
             rows = self.connection.execute(statement, (*parameters, vector(query), limit), prepare=False).fetchall()
             if len(rows) >= min(enough, most):
@@ -204,9 +230,10 @@ class _Task:
         """Return what to order by without an index."""
         return self.plain if self.wanted.metric == "w2" else Graph(self.plain.number, self.wanted.metric, self.dim)
 
-    def _set(self, limit: int, way: str, has_part: bool, is_last: bool) -> None:
+    def _set(self, limit: int, way: str, graph: Graph | None, is_last: bool) -> None:
         """`way`: whether to look at the first candidates of the index, further ones, all that it has, or all items."""
-        part = EF_PART if len(self.wanted.filter) == 1 else EF_PART_OF_PART
+        has_part = graph is not None and bool(graph.part)
+        part = EF_WIDE if graph in self.instead else EF_PART if len(self.wanted.filter) == 1 else EF_PART_OF_PART
         least = EF_MOST if way == "further" else part if has_part else EF_LEAST
         is_scan = way == "all"
         settings = {

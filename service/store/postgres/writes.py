@@ -12,7 +12,7 @@ from service.store.filters import Condition, check_deletion
 from service.store.interface import BadItem, Deleted, IfExists, Items, Patched, PicturesFull, UnknownItem, Upserted
 from service.store.metadata import patched
 from service.store.postgres.filters import fields_of, pgvector_where
-from service.store.postgres.indexes import HALF_MOST
+from service.store.postgres.graph import HALF_MOST
 from service.store.postgres.known_keys import unknown_keys
 from service.store.postgres.schema import PgConnection, table
 from service.store.postgres.work import STATEMENT_SECONDS, find, vector

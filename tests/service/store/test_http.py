@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,10 +19,12 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.settings import Settings
+from service.store.postgres.store import PgvectorStore
 from tests.service.rest.test_errors import check
 
 ITEMS, SEARCH = "/collections/some/items", "/collections/some/search"
 QUEUE = 64
+# no test waits that long unless something hangs
 PATIENCE = 30.0
 IDS = [
     "a/b",
@@ -63,6 +66,12 @@ async def client(weights: Path, address: str) -> AsyncIterator[httpx.AsyncClient
     async with serving(weights, address) as (_, client):
         (await client.put("/collections/some", json={"model": "grey"})).raise_for_status()
         yield client
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL may be as slow as a busy machine makes it: otherwise requests get 503 after five seconds."""
+    monkeypatch.setattr(PgvectorStore, "__init__", partialmethod(PgvectorStore.__init__, patience=PATIENCE))
 
 
 @pytest.fixture(autouse=True)

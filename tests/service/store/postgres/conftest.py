@@ -12,7 +12,9 @@ NAMES = itertools.count()
 
 @pytest.fixture(scope="session")
 def primary() -> Iterator[Postgres]:
-    server = Postgres()
+    server = Postgres(
+        "-c wal_keep_size=1GB"
+    )  # else a checkpoint could remove what a replica that stood still has not received
     yield server
     server.remove()
 
@@ -29,5 +31,6 @@ def name(primary: Postgres, replica: Replica) -> str:
     """A new database on both servers."""
     found = f"test_{next(NAMES)}"
     primary.create(found)
+    replica.resume()  # a test that failed may have left it paused
     replica.catch_up()
     return found

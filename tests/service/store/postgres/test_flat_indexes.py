@@ -78,6 +78,13 @@ def scans(database: str) -> dict[str, int]:
     return dict(rows)
 
 
+def without_sorting(postgres: Postgres, database: str) -> PgvectorStore:
+    """In so small a collection the planner would sort all that pass, which it does not in a large one."""
+    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
+    postgres.execute(f'ALTER DATABASE "{name}" SET enable_sort = off')
+    return PgvectorStore(database)
+
+
 FILTERS: list[dict[str, Any]] = [
     {"half": "far"},
     {"half": {"in": ["far", "near"]}, "batch": {"in": [3, 5, 7]}},
@@ -120,15 +127,54 @@ async def test_wide_ranges_are_read_if_what_is_near_does_not_pass(
     store, twin = filled
     build_indexes(database, "digits", Wanted(), print)
     await store.close()
-    # In so small a collection the planner would sort all that pass, which it does not in a large one.
-    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
-    postgres.execute(f'ALTER DATABASE "{name}" SET enable_sort = off')
-    store = PgvectorStore(database)
+    store = without_sorting(postgres, database)
     await check(store, twin, {"n": {"gte": 1000}, "deep.n": {"gte": 1500}})  # far from the queries
     await store.close()
     used = scans(database)
-    assert used["hnsw"] == 3
+    assert used["hnsw"] == 3 * 2  # the one over all items, and that of the wide interval, where too few pass
     assert used["ivfflat"] == 3 * 4  # intervals
+
+
+async def test_wide_intervals_have_indexes_together(
+    filled: tuple[PgvectorStore, Twin], postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where too few of their candidates pass, flat indexes are read; also by a connection that has searched before."""
+    store, twin = filled
+    await store.close()
+    store = without_sorting(postgres, database)
+    await check(store, twin, {"half": "near"})
+    lines: list[str] = []
+    build_indexes(database, "digits", Wanted(), lines.append)
+    assert len([line for line in lines if line.startswith("making the HNSW index over the ") and " with n " in line]) == 1
+    read = list[tuple[str, int]]()
+    found_by = search._Task._found
+
+    def noted(task: search._Task, *arguments: Any, **named: Any) -> list[tuple[Any, ...]]:
+        rows = found_by(task, *arguments, **named)
+        graph = arguments[3]
+        read.append(("flat" if graph.flat else "wide" if graph.part else "all", len(rows)))
+        return rows
+
+    monkeypatch.setattr(search._Task, "_found", noted)
+    for filter, first, last in (
+        ({"n": {"lt": 1400}}, "wide", "wide"),
+        ({"n": {"gt": 300, "lte": 1300}}, "wide", "wide"),
+        ({"n": {"gte": 1000, "lt": 2900.5}}, "wide", "flat"),
+        ({"n": {"gte": 1600, "lt": 1700}}, "flat", "flat"),
+        ({"n": {"gte": 1510, "lt": 2300}}, "wide", "flat"),  # nothing near the queries
+        ({"n": {"gte": 1100, "lt": 1900}, "half": {"ne": "near"}}, "wide", "flat"),
+        ({"n": {"gte": 0}}, "wide", "flat"),
+    ):
+        read.clear()
+        await check(store, twin, filter)
+        assert (read[0][0], read[-1][0]) == (first, last), (filter, read)
+    await add(store, twin, COUNT)
+    gone = [f"{i:05d}" for i in range(0, 900, 2)]
+    await store.delete_ids("digits", gone)
+    for id in gone:
+        del twin.rows[id]
+    await check(store, twin, {"n": {"gte": 100, "lt": 1400}})
+    await store.close()
 
 
 async def test_the_command_repeats_nothing(filled: tuple[PgvectorStore, Twin], database: str) -> None:
@@ -169,6 +215,18 @@ async def test_a_number_that_very_many_items_have_is_not_divided(
     build_indexes(database, "digits", Wanted(range_keys=("batch",)), lines.append)
     assert any(line.startswith("the numbers at 'batch' are not divided for ranges, since ") for line in lines)
     await check(store, twin, {"batch": {"lt": 3}})
+
+
+async def test_a_very_large_collection_has_larger_intervals(
+    filled: tuple[PgvectorStore, Twin], database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, twin = filled
+    monkeypatch.setattr(key_plan, "FLAT_MOST", 100)
+    monkeypatch.setattr(filter_keys, "MOST_INTERVALS", 4)
+    lines: list[str] = []
+    build_indexes(database, "digits", Wanted(range_keys=("n",)), lines.append)
+    assert sum("flat index over the 750 items with n " in line for line in lines) == 4
+    await check(store, twin, {"n": {"gte": 100, "lt": 200}})
 
 
 async def test_means_without_a_direction_are_found_by_cosine(
