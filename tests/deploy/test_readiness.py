@@ -11,6 +11,9 @@ import pytest
 
 from .front import DEPLOY, Front, free_port
 
+# with less time to answer, so that silence is noticed soon
+IMPATIENT = "import readiness; readiness.TIMEOUT_SECONDS = 0.5; readiness.main()"
+
 
 class Replica(ThreadingHTTPServer):
     """Answers /health/ready with `status`; with 0 not at all."""
@@ -53,9 +56,9 @@ def replicas() -> Iterator[list[Replica]]:
 
 def test_marks_follow_readiness(replicas: list[Replica], tmp_path: Path) -> None:
     one, two = replicas
-    command = [sys.executable, str(DEPLOY / "readiness.py"), str(tmp_path)]
+    command = [sys.executable, "-B", "-c", IMPATIENT, str(tmp_path)]
     arguments = [f"one={one.url}", f"two={two.url}", f"nobody=http://127.0.0.1:{free_port()}"]
-    watcher = subprocess.Popen(command + arguments)
+    watcher = subprocess.Popen(command + arguments, cwd=DEPLOY)
     marks = Front("", tmp_path, watcher)
     try:
         marks.poll(lambda: marks.marked() == {"one", "two", "nobody"})

@@ -59,7 +59,7 @@ def logged_callers(server: Server, path: str, count: int) -> set[str]:
     return {line.split(" - ")[0].split()[-1] for line in server.lines if f'"GET {path}"' in line}
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.soak), "2"])
 def test_a_pod_with_services_of_similar_names(tiny_dir: Path, workers: str) -> None:
     variables = {**POD, "VAE_MODELS_DIR": str(tiny_dir)}
     with serving("--host", "::", "--workers", workers, variables=variables) as server:

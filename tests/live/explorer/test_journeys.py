@@ -34,7 +34,8 @@ ON_FOCUS = "() => document.activeElement?.dataset.testid ?? ''"
 @pytest.fixture(scope="module")
 def service(browser: Browser, models_dir: Path) -> Iterator[Server]:
     """A service with real digits and their labels, and with a model that has neither a calibration nor a collection."""
-    with serving("--models-dir", str(models_dir)) as running, httpx.Client(base_url=running.url, timeout=60) as client:
+    models = ("--models-dir", str(models_dir), "--models", "mnist,tiny-rgb")
+    with serving(*models) as running, httpx.Client(base_url=running.url, timeout=60) as client:
         with np.load(ROOT / "tests/data/digits.npz") as arrays:
             pairs = list(zip(arrays["images"], arrays["labels"].tolist(), strict=True))
         items = [
