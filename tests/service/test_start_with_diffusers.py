@@ -3,31 +3,21 @@
 import asyncio
 import logging
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from models import diffusers_layout
 from service.app import create_app
-from service.settings import SHIPPED_WEIGHTS, Settings
-from tests.autoencoders import save_autoencoder
-
-PATIENCE = 60.0
+from service.settings import SHIPPED_WEIGHTS
+from tests.service.autoencoder_service import PATIENCE, make_models, settings
 
 
 @pytest.fixture
 def directory(tmp_path: Path, weights: Path) -> Path:
     """Models: one of diffusers, and another."""
     found = tmp_path / "models"
-    save_autoencoder(found / "kl", scaling_factor=0.5)
-    (found / "grey").symlink_to(weights / "grey")
-    return found
-
-
-def settings(directory: Path, store: Path, **more: Any) -> Settings:
-    return Settings(
-        models_dir=directory, device="cpu", threads=1, max_batch=8, max_queue_rows=256, max_rows=128, store=str(store), **more
-    )  # fmt: skip
+    found.mkdir()
+    return make_models(found, weights)
 
 
 async def test_without_diffusers_the_service_starts_and_says_what_to_install(

@@ -1,67 +1,20 @@
 """The REST endpoints with a model of diffusers: pictures of any size, latents flat or with their shape, and collections."""
 
-import asyncio
-import base64
 import io
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import pytest_asyncio
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from PIL import Image
 from vae_client import AsyncClient
 
-from service.app import create_app
-from service.settings import Settings
-from tests.autoencoders import CHANNELS, save_autoencoder
+from tests.autoencoders import CHANNELS
+from tests.service.autoencoder_service import picture, refusal, text
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-PATIENCE = 60.0
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
-    found = tmp_path_factory.mktemp("models")
-    save_autoencoder(found / "kl", scaling_factor=0.5)
-    (found / "grey").symlink_to(weights / "grey")
-    return found
-
-
-def settings(directory: Path, store: Path, **more: Any) -> Settings:
-    return Settings(
-        models_dir=directory, device="cpu", threads=1, max_batch=8, max_queue_rows=256, max_rows=128, store=str(store), **more
-    )  # fmt: skip
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def app(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FastAPI]:
-    app = create_app(settings(directory, tmp_path_factory.mktemp("store") / "latents.db", default_model="kl"))
-    async with app.router.lifespan_context(app):
-        await asyncio.wait_for(app.state.started.wait(), PATIENCE)
-        assert app.state.failure == ""
-        yield app
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=PATIENCE) as client:
-        yield client
-
-
-def picture(height: int, width: int, seed: int = 0) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)).save(out, "png")
-    return out.getvalue()
-
-
-def text(file: bytes) -> str:
-    return base64.b64encode(file).decode()
 
 
 def npy(array: NDArray[Any]) -> bytes:
@@ -81,50 +34,44 @@ def of_json(answer: httpx.Response) -> Any:
     return answer.json()
 
 
-def refusal(answer: httpx.Response, status: int = 422) -> str:
-    assert answer.status_code == status, answer.text
-    detail: str = answer.json()["detail"]
-    return detail
-
-
-async def test_models_say_what_their_latents_are(client: httpx.AsyncClient) -> None:
-    found = of_json(await client.get("/models/kl"))
+async def test_models_say_what_their_latents_are(kl_client: httpx.AsyncClient) -> None:
+    found = of_json(await kl_client.get("/models/kl"))
     assert (found["latent_dim"], found["latent_shape"], found["shape"]) == (64, [4, 4, 4], [16, 16, 3])
     assert found["config"]["arch_options"]["scaling_factor"] == 0.5
-    assert of_json(await client.get("/models/grey"))["latent_shape"] == [3]
+    assert of_json(await kl_client.get("/models/grey"))["latent_shape"] == [3]
 
 
 @pytest.mark.parametrize("size", [(16, 16), (24, 40)])
-async def test_encode_and_decode_any_size(client: httpx.AsyncClient, size: tuple[int, int]) -> None:
+async def test_encode_and_decode_any_size(kl_client: httpx.AsyncClient, size: tuple[int, int]) -> None:
     shape = (CHANNELS, size[0] // 4, size[1] // 4)
-    answer = await client.post("/encode", content=picture(*size))
+    answer = await kl_client.post("/encode", content=picture(*size))
     found = of_json(answer)
     assert found["latent_shape"] == list(shape)
     assert answer.headers["x-latent-shape"] == ",".join(map(str, shape))
-    flat = of_npy(await client.post("/encode?format=npy", content=picture(*size)))
-    shaped = of_npy(await client.post("/encode?format=npy&shaped=true", content=picture(*size)))
+    flat = of_npy(await kl_client.post("/encode?format=npy", content=picture(*size)))
+    shaped = of_npy(await kl_client.post("/encode?format=npy&shaped=true", content=picture(*size)))
     assert shaped.shape == (2, 1, *shape)
     np.testing.assert_array_equal(shaped.reshape(flat.shape), flat)
     np.testing.assert_array_equal(np.float32(found["mu"]), flat[0])
-    decoded = of_npy(await client.post("/decode?format=npy&dtype=float32", content=npy(shaped[0])))
+    decoded = of_npy(await kl_client.post("/decode?format=npy&dtype=float32", content=npy(shaped[0])))
     assert decoded.shape == (1, *size, 3)
-    nested = await client.post("/decode?format=npy&dtype=float32", json={"z": shaped[0].tolist()})
+    nested = await kl_client.post("/decode?format=npy&dtype=float32", json={"z": shaped[0].tolist()})
     np.testing.assert_array_equal(of_npy(nested), decoded)
-    one_by_one = await client.post("/decode", json={"mu": shaped[0].tolist()})
+    one_by_one = await kl_client.post("/decode", json={"mu": shaped[0].tolist()})
     assert of_json(one_by_one)["shape"] == [*size, 3]
-    png = await client.post("/decode?format=png", content=npy(shaped[0]))
+    png = await kl_client.post("/decode?format=png", content=npy(shaped[0]))
     assert Image.open(io.BytesIO(png.content)).size == size[::-1]
-    again = of_npy(await client.post("/reconstruct?format=npy&dtype=float32", content=picture(*size)))
+    again = of_npy(await kl_client.post("/reconstruct?format=npy&dtype=float32", content=picture(*size)))
     np.testing.assert_array_equal(again, decoded)
 
 
-async def test_flat_latents_are_of_the_own_size(client: httpx.AsyncClient) -> None:
+async def test_flat_latents_are_of_the_own_size(kl_client: httpx.AsyncClient) -> None:
     z = np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)
-    flat = of_npy(await client.post("/decode?format=npy", content=npy(z)))
-    np.testing.assert_array_equal(flat, of_npy(await client.post("/decode?format=npy", json={"z": z.tolist()})))
+    flat = of_npy(await kl_client.post("/decode?format=npy", content=npy(z)))
+    np.testing.assert_array_equal(flat, of_npy(await kl_client.post("/decode?format=npy", json={"z": z.tolist()})))
     shaped = npy(z.reshape(2, 4, 4, 4))
-    np.testing.assert_array_equal(flat, of_npy(await client.post("/decode?format=npy", content=shaped)))
-    assert "takes numbers of shape (N, 64)" in refusal(await client.post("/decode", content=npy(z[:, :60])))
+    np.testing.assert_array_equal(flat, of_npy(await kl_client.post("/decode?format=npy", content=shaped)))
+    assert "takes numbers of shape (N, 64)" in refusal(await kl_client.post("/decode", content=npy(z[:, :60])))
 
 
 @pytest.mark.parametrize(
@@ -138,35 +85,35 @@ async def test_flat_latents_are_of_the_own_size(client: httpx.AsyncClient) -> No
         ([[[[1.0]], [[1.0]], [[1.0]], [[1e9]]]], "latents must be finite and between"),
     ],
 )
-async def test_latents_that_are_refused(client: httpx.AsyncClient, z: Any, words: str) -> None:
-    assert words in refusal(await client.post("/decode", json={"z": z}))
+async def test_latents_that_are_refused(kl_client: httpx.AsyncClient, z: Any, words: str) -> None:
+    assert words in refusal(await kl_client.post("/decode", json={"z": z}))
 
 
-async def test_shaped_is_for_npy_and_for_latents_with_a_shape(client: httpx.AsyncClient) -> None:
-    assert "shaped is for npy" in refusal(await client.post("/encode?shaped=true", content=picture(16, 16)))
-    grey = await client.post("/encode?shaped=true&format=npy&model=grey", content=picture(8, 8))
+async def test_shaped_is_for_npy_and_for_latents_with_a_shape(kl_client: httpx.AsyncClient) -> None:
+    assert "shaped is for npy" in refusal(await kl_client.post("/encode?shaped=true", content=picture(16, 16)))
+    grey = await kl_client.post("/encode?shaped=true&format=npy&model=grey", content=picture(8, 8))
     assert "the latents of 'grey' are flat, (3,); choose a model whose latent_shape has three numbers: kl" in refusal(grey)
-    shaped = await client.post("/decode?model=grey", content=npy(np.zeros((1, 4, 4, 4), np.float32)))
+    shaped = await kl_client.post("/decode?model=grey", content=npy(np.zeros((1, 4, 4, 4), np.float32)))
     assert "takes numbers of shape (N, 3)" in refusal(shaped)
 
 
-async def test_a_cut_picture_has_a_warning(client: httpx.AsyncClient) -> None:
-    ((warning),) = of_json(await client.post("/encode", content=picture(18, 25)))["warnings"]
+async def test_a_cut_picture_has_a_warning(kl_client: httpx.AsyncClient) -> None:
+    ((warning),) = of_json(await kl_client.post("/encode", content=picture(18, 25)))["warnings"]
     assert warning["code"] == "cut"
     assert "16 x 24 pixels, was cut out of 18 x 25" in warning["detail"]
 
 
-async def test_arrays_of_pictures(client: httpx.AsyncClient) -> None:
+async def test_arrays_of_pictures(kl_client: httpx.AsyncClient) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 12, 3), np.uint8)
-    found = of_json(await client.post("/encode", content=npy(pixels)))
+    found = of_json(await kl_client.post("/encode", content=npy(pixels)))
     assert (len(found["mu"]), found["latent_shape"]) == (2, [4, 2, 3])
-    assert "multiple of 4" in refusal(await client.post("/encode", content=npy(pixels[:, :7])))
-    assert "(N, 8, 12, 3)" in refusal(await client.post("/encode", content=npy(pixels[..., :2])))
+    assert "multiple of 4" in refusal(await kl_client.post("/encode", content=npy(pixels[:, :7])))
+    assert "(N, 8, 12, 3)" in refusal(await kl_client.post("/encode", content=npy(pixels[..., :2])))
 
 
-async def test_pictures_of_several_sizes(client: httpx.AsyncClient) -> None:
+async def test_pictures_of_several_sizes(kl_client: httpx.AsyncClient) -> None:
     images = [text(picture(16, 16)), text(picture(16, 20))]
-    detail = refusal(await client.post("/encode", json={"images": images}))
+    detail = refusal(await kl_client.post("/encode", json={"images": images}))
     assert detail.startswith(
         "item 1: the picture has 16 x 20 pixels (height x width) after the cut to multiples of 4, but the"
     )
@@ -174,22 +121,22 @@ async def test_pictures_of_several_sizes(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (24, 8)])
-async def test_paths_between_pictures_and_latents(client: httpx.AsyncClient, size: tuple[int, int]) -> None:
+async def test_paths_between_pictures_and_latents(kl_client: httpx.AsyncClient, size: tuple[int, int]) -> None:
     first, last = picture(*size), picture(*size, seed=1)
     parameters = "/interpolate?format=npy&dtype=float32&steps=3"
     files = {"start": ("a.png", first), "end": ("b.png", last)}
-    frames = of_npy(await client.post(parameters, files=files))
+    frames = of_npy(await kl_client.post(parameters, files=files))
     assert frames.shape == (3, *size, 3)
     by_json = {"start": {"image": text(first)}, "end": {"image": text(last)}}
-    np.testing.assert_array_equal(of_npy(await client.post(parameters, json=by_json)), frames)
-    mu = of_npy(await client.post("/encode?format=npy&shaped=true", json={"images": [text(first), text(last)]}))[0]
+    np.testing.assert_array_equal(of_npy(await kl_client.post(parameters, json=by_json)), frames)
+    mu = of_npy(await kl_client.post("/encode?format=npy&shaped=true", json={"images": [text(first), text(last)]}))[0]
     mixed = {"start": {"z": mu[0].tolist()}, "end": {"image": text(last)}}
-    np.testing.assert_array_equal(of_npy(await client.post(parameters, json=mixed)), frames)
+    np.testing.assert_array_equal(of_npy(await kl_client.post(parameters, json=mixed)), frames)
     listed = {"points": [{"mu": one.tolist()} for one in mu]}
-    np.testing.assert_array_equal(of_npy(await client.post(parameters, json=listed)), frames)
+    np.testing.assert_array_equal(of_npy(await kl_client.post(parameters, json=listed)), frames)
     square = {"corners": [{"mu": one.tolist()} for one in (mu[0], mu[1], mu[1], mu[0])]}
-    assert of_npy(await client.post(parameters, json=square)).shape == (9, *size, 3)
-    gif = await client.post("/interpolate?format=gif", files=files)
+    assert of_npy(await kl_client.post(parameters, json=square)).shape == (9, *size, 3)
+    gif = await kl_client.post("/interpolate?format=gif", files=files)
     assert Image.open(io.BytesIO(gif.content)).size == size[::-1]
 
 
@@ -212,37 +159,37 @@ async def test_paths_between_pictures_and_latents(client: httpx.AsyncClient, siz
         ({"start": {"z": [0.0] * 64}}, "'end' must be"),
     ],
 )
-async def test_paths_that_are_refused(client: httpx.AsyncClient, body: Any, words: str) -> None:
-    assert words in refusal(await client.post("/interpolate", json=body))
+async def test_paths_that_are_refused(kl_client: httpx.AsyncClient, body: Any, words: str) -> None:
+    assert words in refusal(await kl_client.post("/interpolate", json=body))
 
 
-async def test_samples_are_of_the_own_size(client: httpx.AsyncClient) -> None:
-    found = of_json(await client.get("/sample?n=2&seed=7&include=z"))
+async def test_samples_are_of_the_own_size(kl_client: httpx.AsyncClient) -> None:
+    found = of_json(await kl_client.get("/sample?n=2&seed=7&include=z"))
     assert (found["prior"], found["shape"], np.shape(found["z"])) == ("aggregate", [16, 16, 3], (2, 64))
-    standard = of_json(await client.get("/sample?n=2&seed=7&include=z&prior=standard"))
+    standard = of_json(await kl_client.get("/sample?n=2&seed=7&include=z&prior=standard"))
     np.testing.assert_allclose(found["z"], 2 * np.array(standard["z"]), rtol=1e-6)
 
 
-async def test_a_collection_holds_the_own_size_only(client: httpx.AsyncClient) -> None:
-    created = of_json(await client.put("/collections/pictures", json={"model": "kl"}))
+async def test_a_collection_holds_the_own_size_only(kl_client: httpx.AsyncClient) -> None:
+    created = of_json(await kl_client.put("/collections/pictures", json={"model": "kl"}))
     assert created["latent_dim"] == 64
-    own = await client.post("/collections/pictures/items", json={"items": [{"id": "a", "image": text(picture(16, 16))}]})
+    own = await kl_client.post("/collections/pictures/items", json={"items": [{"id": "a", "image": text(picture(16, 16))}]})
     assert own.status_code == 200, own.text
-    other = await client.post("/collections/pictures/items", json={"items": [{"id": "b", "image": text(picture(16, 20))}]})
+    other = await kl_client.post("/collections/pictures/items", json={"items": [{"id": "b", "image": text(picture(16, 20))}]})
     assert "16 x 20 pixels (height x width), and here the model takes 16 x 16 only; resize it" in refusal(other)
-    stored = of_json(await client.get("/collections/pictures/items/a"))
-    mu = of_json(await client.post("/encode", content=picture(16, 16)))["mu"]
+    stored = of_json(await kl_client.get("/collections/pictures/items/a"))
+    mu = of_json(await kl_client.post("/encode", content=picture(16, 16)))["mu"]
     assert stored["mu"] == mu[0]
-    hits = of_json(await client.post("/collections/pictures/search", content=picture(16, 16)))
+    hits = of_json(await kl_client.post("/collections/pictures/search", content=picture(16, 16)))
     assert hits["neighbors"][0]["id"] == "a"
-    assert of_json(await client.get("/collections/pictures/coverage?bandwidth=1"))["prior"] == "aggregate"
-    path = await client.post("/interpolate?collection=pictures&steps=2", json={"start": {"id": "a"}, "end": {"z": mu[0]}})
+    assert of_json(await kl_client.get("/collections/pictures/coverage?bandwidth=1"))["prior"] == "aggregate"
+    path = await kl_client.post("/interpolate?collection=pictures&steps=2", json={"start": {"id": "a"}, "end": {"z": mu[0]}})
     assert of_json(path)["shape"] == [16, 16, 3]
-    assert "here the model takes 16 x 16 only" in refusal(await client.post("/score", content=picture(16, 20)))
+    assert "here the model takes 16 x 16 only" in refusal(await kl_client.post("/score", content=picture(16, 20)))
 
 
-async def test_the_client_keeps_the_shape_of_latents(app: FastAPI) -> None:
-    caller, pixels = AsyncClient("http://test", transport=httpx.ASGITransport(app)), np.zeros((3, 24, 40, 3), np.uint8)
+async def test_the_client_keeps_the_shape_of_latents(kl_app: FastAPI) -> None:
+    caller, pixels = AsyncClient("http://test", transport=httpx.ASGITransport(kl_app)), np.zeros((3, 24, 40, 3), np.uint8)
     pixels[1] = 200
     plain, more = await caller.encode(pixels, model="kl"), await caller.encode(pixels, include="kl", model="kl")
     many = await caller.encode_many(list(pixels), batch_size=2, model="kl")
@@ -257,11 +204,11 @@ async def test_the_client_keeps_the_shape_of_latents(app: FastAPI) -> None:
         await caller.encode_many([pixels[0], np.zeros((8, 8, 3), np.uint8)], batch_size=1, model="kl")
 
 
-async def test_info_and_metrics_show_lanes_that_were_made_later(client: httpx.AsyncClient) -> None:
-    await client.post("/encode", content=picture(32, 4))
-    lanes = of_json(await client.get("/info"))["engine"]["kl"]
+async def test_info_and_metrics_show_lanes_that_were_made_later(kl_client: httpx.AsyncClient) -> None:
+    await kl_client.post("/encode", content=picture(32, 4))
+    lanes = of_json(await kl_client.get("/info"))["engine"]["kl"]
     assert lanes["encode_3x32x4"]["rows"] >= 1
-    metrics = (await client.get("/metrics")).text
+    metrics = (await kl_client.get("/metrics")).text
     (rows,) = [line for line in metrics.splitlines() if line.startswith('vae_rows_total{lane="encode",model="kl"')]
     assert float(rows.split()[-1]) >= sum(lane["rows"] for name, lane in lanes.items() if name.startswith("encode_3x"))
     assert "3x32x4" not in metrics
