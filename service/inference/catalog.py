@@ -10,25 +10,27 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from models import kl_range
-from models.calibration import Calibration, StaleCalibration, read_calibration
-from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
+from models.calibration import StaleCalibration, read_calibration
+from models.checkpoint import CONFIG, CheckpointError, read
 from models.diffusers_layout import ExtraMissing as MissingPackages
 from models.diffusers_layout import pipelines_in
-from models.golden import Golden, StaleGolden, read_golden
+from models.golden import StaleGolden, read_golden
 from models.metrics_file import METRICS, read_metrics
 from models.model_name import RULE, is_name
 from service.engine.device import Device
 from service.engine.errors import DeviceUnusable
 from service.inference.broken_folders import broken_folders
+from service.inference.failure_reason import printable, reason_in_one_line
 from service.inference.golden_check import WrongAnswer, check_golden
 from service.inference.priors import Priors, priors_of
 from service.inference.served_model import ServedModel, start_model
 from service.suggestion import suggestion
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class CatalogError(Exception):
@@ -112,7 +114,7 @@ class Catalog:
         self.metrics: dict[str, dict[str, Any]] = {}  # the numbers of each model's card, from its metrics.json
         self.priors: dict[str, Priors] = {}
         self.default = ""
-        self.failed: set[str] = set()  # directories that could not be loaded, and are left out
+        self.reasons: dict[str, str] = {}  # of the directories that could not be loaded and are left out, by name
         self.tell_of: Callable[[ServedModel], None] = lambda _: None  # called with every model that begins to serve
         self.loads: Counter[tuple[str, str]] = Counter()  # by model and result ("ok" or "failed")
         self._changing = asyncio.Lock()
@@ -139,12 +141,12 @@ class Catalog:
                 if names or (default_is_required and name == default):
                     raise
                 log.error("%s; it is left out, because VAE_MODELS does not name it", error)
-                self.failed.add(_printable(name))
+                self._leave_out(name, str(error))
                 reason = reason or error
         for name, broken in ({} if names else await asyncio.to_thread(broken_folders, directory)).items():
             log.error("cannot load the model %s: %s; it is left out, because VAE_MODELS does not name it", name, broken)
-            self.failed.add(_printable(name))
-            self.loads[_printable(name), "failed"] += 1
+            self._leave_out(name, broken)
+            self.loads[printable(name), "failed"] += 1
         for pipeline in await asyncio.to_thread(pipelines_in, directory):
             log.warning("%s", pipeline)
         if not self.models:
@@ -154,6 +156,14 @@ class Catalog:
         self.default = default if default in self.models else next(iter(self.models))
         if default in self.failed:
             log.error("requests that do not name a model get %s, because %s could not be loaded", self.default, default)
+
+    @property
+    def failed(self) -> set[str]:
+        """The directories that could not be loaded and are left out."""
+        return set(self.reasons)
+
+    def _leave_out(self, name: str, reason: str) -> None:
+        self.reasons[printable(name)] = reason_in_one_line(reason, name, self.directory)
 
     async def add(self, name: str) -> Change:
         """Load one more model. Raise AlreadyLoaded, NoCheckpoint, CatalogError or DeviceUnusable."""
@@ -184,14 +194,14 @@ class Catalog:
     async def _change(self, name: str) -> Change:
         started, old = time.monotonic(), self.models.get(name)
         if not is_name(name) or not await asyncio.to_thread((self.directory / name).is_dir):
-            self.failed.discard(name)
+            self.reasons.pop(name, None)
             raise NoCheckpoint(name, self.directory)
         try:
             new = await self._bring(name)
         except (CatalogError, DeviceUnusable) as error:
             log.error("%s", str(error))  # A record with the error would keep the model that it is about.
             if old is None:
-                self.failed.add(name)
+                self._leave_out(name, str(error))
             raise
         self._put(name, new)
         previous = None if old is None else old.digest
@@ -200,7 +210,7 @@ class Catalog:
     def _put(self, name: str, new: _Loaded) -> None:
         """Make a model available. There is no await in here, so that no request sees a half-made change."""
         self.models[name], self.metrics[name], self.priors[name] = new.model, new.metrics, new.priors
-        self.failed.discard(name)
+        self.reasons.pop(name, None)
         self.tell_of(new.model)
         manifest = new.model.manifest
         log.info("loaded %s (%s, D = %d)", name, new.model.digest[:12], manifest.model.latent_dim)
@@ -213,8 +223,9 @@ class Catalog:
                 raise CatalogError(f"{name!r} is not a valid name of a model: {RULE}")
             checkpoint = await asyncio.to_thread(read, directory)
             priors = await asyncio.to_thread(priors_of, name, directory, checkpoint)
-            golden = await asyncio.to_thread(_golden, directory, checkpoint)
-            calibration = await asyncio.to_thread(_calibration, directory, checkpoint)
+            digest, config = checkpoint.digest, checkpoint.manifest.model
+            golden = await asyncio.to_thread(_unless_stale, read_golden, directory, digest, config)
+            calibration = await asyncio.to_thread(_unless_stale, read_calibration, directory, digest, config.latent_dim)
             metrics = await asyncio.to_thread(_metrics, directory)
             usual, again = kl_range.recorded(metrics), partial(read, directory)
             examples = None if golden is None else golden.x
@@ -231,7 +242,7 @@ class Catalog:
         except (CheckpointError, RuntimeError, WrongAnswer) as error:
             raise CatalogError(f"cannot load the model {name}: {error}") from error
         finally:
-            self.loads[_printable(name), result] += 1
+            self.loads[printable(name), result] += 1
 
     def get(self, name: str | None) -> ServedModel:
         """Return the model of that name, or the default one for None. Raise UnknownModel."""
@@ -266,23 +277,11 @@ def _names(directory: Path) -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in directory.glob(f"*/{CONFIG}")))
 
 
-def _printable(name: str) -> str:
-    """Return the name of a directory, which may be any bytes, as text that can be sent."""
-    return name if name.isprintable() else ascii(name)[1:-1]
-
-
-def _golden(directory: Path, checkpoint: Checkpoint) -> Golden | None:
+def _unless_stale(read: Callable[..., T], *arguments: Any) -> T | None:
+    """Return what was read, or None if it is of other weights."""
     try:
-        return read_golden(directory, checkpoint.digest, checkpoint.manifest.model)
-    except StaleGolden as error:
-        log.warning("%s", error)
-        return None
-
-
-def _calibration(directory: Path, checkpoint: Checkpoint) -> Calibration | None:
-    try:
-        return read_calibration(directory, checkpoint.digest, checkpoint.manifest.model.latent_dim)
-    except StaleCalibration as error:
+        return read(*arguments)
+    except (StaleGolden, StaleCalibration) as error:
         log.warning("%s", error)
         return None
 

@@ -128,7 +128,8 @@ async def info(request: Request) -> dict[str, Any]:
 
     A row is a picture or a latent. `rows` were computed, in `batches`, with `padded_rows` of padding; `queued_rows` wait now.
     `rejected_rows` were refused on arrival, of which `queue_full_rows` found the queue full. `dropped_rows` were admitted and
-    not computed, because their caller hung up or their deadline passed (`expired_rows`).
+    not computed, because their caller hung up or their deadline passed (`expired_rows`). `failed_models` could not be loaded;
+    `failed_model_reasons` says of each why, without paths.
     """
     catalog = catalog_of(request)
     device = catalog.device
@@ -143,6 +144,7 @@ async def info(request: Request) -> dict[str, Any]:
         "default_model": catalog.default,
         "models": list(catalog.models),
         "failed_models": sorted(catalog.failed),
+        "failed_model_reasons": dict(sorted(catalog.reasons.items())),
         "limits": {
             **dataclasses.asdict(device.limits),
             "max_body_bytes": request.app.state.max_body_bytes,

@@ -179,6 +179,7 @@ class Transactions:
         side: Side,
         loop: asyncio.AbstractEventLoop,
     ) -> T:
+        is_missing = False
         while True:
             if self._is_closed:
                 raise StoreUnavailable("the store is closed")
@@ -195,8 +196,9 @@ class Transactions:
             except CORRUPT as error:
                 raise StoreUnusable(f"the database is corrupt ({_line(error)}); restore a backup") from error
             except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
-                # A collection was just dropped, or the database is of an earlier state, as after a failover.
-                self._migrated = False
+                # A collection was just dropped, or the database is of an earlier state, as after a failover: try once more.
+                self._migrated, was_missing, is_missing = False, is_missing, True
+                give_up = give_up if was_missing else max(give_up, time.monotonic() + PAUSE_SECONDS + ANSWER_SECONDS)
                 if time.monotonic() > give_up:
                     raise StoreUnusable(f"something is missing in the database: {_line(error)}; restore a backup") from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import psycopg
 import pytest
 
 from service.store.filters import parse_filter
-from service.store.interface import DiskFull, Query, Search, StoreUnavailable, StoreUnusable
+from service.store.interface import DiskFull, Query, Search, StoreUnavailable, StoreUnusable, UnknownCollection
+from service.store.postgres.schema import PgConnection
+from service.store.postgres.slots import Slots
 from service.store.postgres.store import PgvectorStore
+from service.store.postgres.work import find
 from tests.service.store.gaussians import DIGEST, DIGITS, DIM, Twin, items, same
 from tests.service.store.postgres_server import Postgres
 
@@ -206,6 +210,34 @@ async def test_the_index_is_of_the_weight_of_the_collection(postgres: Postgres, 
     ((name, scans),) = index_scans(postgres, database)
     assert "_w2_" in name
     assert scans >= 20
+
+
+async def test_a_collection_that_is_dropped_while_a_read_is_late_is_unknown(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time is over when it finds no table, and still it does not say that the database is damaged."""
+    store = PgvectorStore(database)
+    take, reading = Slots.take, store._transactions.reading
+    tries: list[str] = []
+
+    async def late(slots: Slots, key: str) -> float:
+        await take(slots, key)
+        return time.monotonic()
+
+    def read(connection: PgConnection) -> None:
+        tries.append("")
+        if len(tries) == 1:
+            connection.execute("SELECT FROM vae_items_0")
+        find(connection, "digits")
+
+    try:
+        await store.open()
+        monkeypatch.setattr(Slots, "take", late)
+        with pytest.raises(UnknownCollection):
+            await store._transactions.run(read, "digits", reading)
+        assert len(tries) == 2
+    finally:
+        await store.close()
 
 
 async def test_a_newer_schema_is_refused(database: str) -> None:
