@@ -99,7 +99,7 @@ FILTERS: list[dict[str, Any]] = [
 
 
 async def test_searches_read_them(
-    filled: tuple[PgvectorStore, Twin], database: str, capsys: pytest.CaptureFixture[str]
+    filled: tuple[PgvectorStore, Twin], postgres: Postgres, database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All that pass are found, though none is near the query; also what is added afterwards."""
     store, twin = filled
@@ -113,7 +113,8 @@ async def test_searches_read_them(
     await add(store, twin, COUNT)
     for filter in [*FILTERS, {"n": 2001}]:
         await check(store, twin, filter)
-    await store.close()  # statistics are there when the connection has ended
+    await store.close()
+    postgres.wait_until_left(database)
     used = scans(database)
     assert used["hnsw"] == 0
     assert used["ivfflat"] >= 6 * (len(FILTERS) - 1)  # where nothing passes, the B-tree index says so
@@ -130,6 +131,7 @@ async def test_wide_ranges_are_read_if_what_is_near_does_not_pass(
     store = without_sorting(postgres, database)
     await check(store, twin, {"n": {"gte": 1000}, "deep.n": {"gte": 1500}})  # far from the queries
     await store.close()
+    postgres.wait_until_left(database)
     used = scans(database)
     assert used["hnsw"] == 3 * 2  # the one over all items, and that of the wide interval, where too few pass
     assert used["ivfflat"] == 3 * 4  # intervals

@@ -16,6 +16,7 @@ from service.store.postgres.schema import LOCK
 from service.store.postgres.store import PgvectorStore
 from service.store_command import main
 from tests.service.store.gaussians import DIGEST, DIGITS, DIM, Twin, items, same
+from tests.service.store.postgres_server import Postgres
 
 COUNT = 3000
 
@@ -191,7 +192,9 @@ async def test_few_items_are_searched_exactly(database: str) -> None:
         await store.close()
 
 
-async def test_narrow_ranges_of_a_range_key_are_measured(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_narrow_ranges_of_a_range_key_are_measured(
+    postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The index of the key finds them, the planner knows how many they are, and wider ranges come from the HNSW index."""
     store, twin = await filled(database)
     rng, ways = np.random.default_rng(1), list[bool]()
@@ -231,7 +234,8 @@ async def test_narrow_ranges_of_a_range_key_are_measured(database: str, monkeypa
                 same(found.neighbors[0], twin.nearest("w2", mu, sigma, 10, conditions, sigma_weight=2.0))
             assert ways[-3:] == [is_measured] * 3, filter
         rows = "SELECT idx_scan > 0 FROM pg_stat_user_indexes WHERE indexrelname ~ '_range_'"
-        await store.close()  # statistics are there when the connection has ended
+        await store.close()
+        postgres.wait_until_left(database)
         with psycopg.connect(database) as connection:
             assert connection.execute(rows).fetchall() == [(True,), (True,)]
     finally:
