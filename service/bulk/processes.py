@@ -78,6 +78,9 @@ async def in_processes(work: Work, count: int, batches: AsyncIterator[PictureBat
         deadline = time.monotonic() + ENDING_SECONDS
     finally:
         # After an error or Ctrl-C nobody waits for the batches that are being encoded: these processes store nothing.
+        if not deadline:  # All of them first: a second Ctrl-C may end this while one is waited for.
+            for process in processes:
+                process.kill()
         for process in processes:
             process.end(deadline)
 
@@ -119,11 +122,17 @@ class _Process:
                 raise Interrupted("the load has ended")
             if self._pipe is None:
                 ours, theirs = Pipe()
-                process = get_context("spawn").Process(target=_run, args=(self._work, theirs))
+                # Python ends daemons with the first process, and would wait for others, if a second Ctrl-C has hindered `end`.
+                process = get_context("spawn").Process(target=_run, args=(self._work, theirs), daemon=True)
                 process.start()
                 theirs.close()
                 self._pipe, self._process = ours, process
             return self._pipe
+
+    def kill(self) -> None:
+        """End the process at once, if it has been started. Call `end` after it."""
+        if self._process is not None:
+            self._process.kill()
 
     def end(self, deadline: float) -> None:
         """End the process: at once, or if nothing is in progress by itself until the deadline, in the time of `monotonic`."""
