@@ -118,7 +118,9 @@ def test_an_error_in_a_process_is_raised_here(work: Work) -> None:
     assert "in _encoded" in said[0].__notes__[0]  # where it was raised
 
 
-def test_ctrl_c_ends_a_load_of_which_a_process_is_stopped(setting: Path, folder: Path) -> None:
+@pytest.mark.parametrize("again", [None, 0.01, pytest.param(0.03, marks=pytest.mark.soak)])
+def test_ctrl_c_ends_a_load_of_which_processes_are_stopped(setting: Path, folder: Path, again: float | None) -> None:
+    """Also if it is pressed once more while they end."""
     arguments = ["--out", str(setting / "out"), "--model", "grey", "--workers", "2", "--rows-per-file", "100", str(folder)]
     with started(arguments) as process:
         process.told(1)
@@ -127,6 +129,10 @@ def test_ctrl_c_ends_a_load_of_which_a_process_is_stopped(setting: Path, folder:
         for one in own:
             one.suspend()
         process.send_signal(signal.SIGINT)
+        if again is not None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(again)
+            process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             process.wait(PATIENCE_SECONDS)
         hangs = process.poll() is None
