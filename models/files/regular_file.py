@@ -44,10 +44,11 @@ def open_regular(path: Path) -> BinaryIO:
 def read_regular(path: Path | str, limit: int | None = None) -> bytes:
     """Return all bytes of a regular file. Raises NotRegular, TooLarge if there are more than `limit`, OSError."""
     descriptor, size = _opened(path)
-    first = size + 1 if limit is None else min(size, limit) + 1
     try:
+        if limit is not None and size > limit:
+            raise _too_large(path, limit)
         # A small file takes longer to be made a file object than to be read.
-        content = os.read(descriptor, first)
+        content = os.read(descriptor, size + 1)
         if len(content) != size:  # It is changing, or huge, or does not say how large it is, such as those in /proc.
             _check(path, os.fstat(descriptor))  # Or the path leads to something else by now, perhaps without an end.
             with os.fdopen(descriptor, "rb", closefd=False) as file:
@@ -55,8 +56,12 @@ def read_regular(path: Path | str, limit: int | None = None) -> bytes:
     finally:
         os.close(descriptor)
     if limit is not None and len(content) > limit:
-        raise TooLarge(errno.EFBIG, f"has more than the {limit} bytes allowed", str(path))
+        raise _too_large(path, limit)
     return content
+
+
+def _too_large(path: Path | str, limit: int) -> TooLarge:
+    return TooLarge(errno.EFBIG, f"has more than the {limit} bytes allowed", str(path))
 
 
 def _opened(path: Path | str) -> tuple[int, int]:

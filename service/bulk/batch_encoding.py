@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.files.regular_file import read_regular
+from models.files.regular_file import TooLarge, read_regular
 from models.readers.path_names import shown
 from service.bulk.encoded import Encoded, Noticed, Unreadable
 from service.bulk.item_metadata import Usable, usable
@@ -46,7 +46,7 @@ async def encode_batch(pipeline: Pipeline, batch: PictureBatch, inference: Infer
         rows = await pipeline.encode(RawItems(rows=pictures), own)
         pixels, ids = pictures, batch.ids
     else:
-        found = await decode_each(pipeline, _contents(pictures), len(batch.ids), own)
+        found = await decode_each(pipeline, _contents(pictures, pipeline.decoders.max_bytes), len(batch.ids), own)
         unreadable = [Unreadable(batch.ids[i], _place(batch, i), reason) for i, reason in found.reasons.items()]
         pixels, ids = found.pixels, [batch.ids[i] for i in found.readable]
         found_metadata = [found_metadata[i] for i in found.readable]
@@ -81,9 +81,9 @@ def _storable(batch: PictureBatch) -> tuple[PictureBatch, list[Usable], list[Unr
     return batch.only(kept), [found[i] for i in kept], refused
 
 
-def _contents(pictures: list[str] | ParquetRows) -> Iterator[bytes | str]:
-    """Read the files as they are wanted. Raises DataError."""
-    yield from pictures.contents() if isinstance(pictures, ParquetRows) else map(_content, pictures)
+def _contents(pictures: list[str] | ParquetRows, limit: int) -> Iterator[bytes | str]:
+    """Read the files as they are wanted, up to so many bytes each. Raises DataError."""
+    yield from pictures.contents() if isinstance(pictures, ParquetRows) else (_content(path, limit) for path in pictures)
 
 
 def _place(batch: PictureBatch, i: int) -> str:
@@ -93,10 +93,12 @@ def _place(batch: PictureBatch, i: int) -> str:
     return batch.pictures.place(i) if isinstance(batch.pictures, ParquetRows) else shown(batch.pictures[i])
 
 
-def _content(path: str) -> bytes | str:
+def _content(path: str, limit: int) -> bytes | str:
     """Return the bytes of a file, or the reason why it cannot be read."""
     try:
-        return read_regular(path) or "the file is empty"
+        return read_regular(path, limit) or "the file is empty"
+    except TooLarge:
+        return f"the file has more than {limit} bytes, the memory for decoding pictures (VAE_MAX_DECODED_BYTES)"
     except OSError as error:
         return str(error.strerror)
 

@@ -4,12 +4,14 @@ A column of structures with a field `bytes`, as data sets of Hugging Face have i
 """
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.files.regular_file import open_regular
 from models.kinds.beside import ALL, Beside
 from models.readers.download import DataError
 from models.readers.formats import SUFFIXES
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 PARQUET = ".parquet"
 SHORT = "memory may be short: free some, or allow more if it is limited (ulimit -v)"
 BYTES = "bytes"  # the field of a structure that has the file
+# Arrow's file crashes the process if two threads read from it at once, and several batches are read at a time.
+_READING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,12 @@ class ParquetRows:
         """Return where a row is, for people."""
         return f"{shown(self.path)}, row {self.first + self.rows[i]}"
 
-    def contents(self) -> list[bytes | str]:
-        """Return the files in the rows, or why there is none. Raises DataError."""
-        files = _files(self.path, self.column, self.group)
-        return [content if (content := files[i].as_py()) else "the cell is empty" for i in self.rows]
+    def contents(self) -> Iterator[bytes | str]:
+        """Yield the files in the rows, or why there is none. Raises DataError."""
+        with _READING:  # Who needs the same row group waits, and has it from `_files` then.
+            files = _files(self.path, self.column, self.group)
+        for i in self.rows:
+            yield files[i].as_py() or "the cell is empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +223,8 @@ def _read(path: Path, column: str, group: int) -> "pa.ChunkedArray":
     import pyarrow as pa
 
     try:
-        return _opened(path).read_row_group(group, columns=[column]).column(0)
+        with _READING:
+            return _opened(path).read_row_group(group, columns=[column]).column(0)
     except (pa.ArrowException, OSError) as error:
         corrupt = isinstance(error, pa.ArrowInvalid | OSError) and "Resource temporarily unavailable" not in str(error)
         advice = "the file is corrupt or has changed" if corrupt else SHORT
@@ -237,6 +244,7 @@ def _opened(path: Path) -> "pq.ParquetFile":
     except ImportError as error:
         raise DataError(f"{shown(path)}: pyarrow cannot be loaded: {error}; {SHORT}") from None
     try:
+        open_regular(path).close()  # Arrow would wait for a named pipe.
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{shown(path)} is not a Parquet file that can be read: {error}") from None

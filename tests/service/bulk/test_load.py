@@ -1,5 +1,6 @@
 """Files into a collection, without HTTP or a command line."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -88,13 +89,20 @@ async def test_files_that_cannot_be_read_do_not_stop_the_others(
     contents = {"0.png": good, "1.png": good[:60], "2.png": b"", "3.png": good, "4.png": b"no picture", "5.png": good}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
+    (tmp_path / "8.png").touch()
+    os.truncate(tmp_path / "8.png", 1 << 40)  # It takes no place on the disk, and would not fit into memory.
     (tmp_path / "6.png").mkdir()
     (tmp_path / "6.png" / "7.png").symlink_to("/dev/zero")
     progress: list[int] = []
     counts = await fill(service, inference, collection, tmp_path, progress.append)
-    assert (counts.added, len(counts.unreadable), sum(progress)) == (3, 4, 7)
-    reasons = ["corrupt or truncated", "the file is empty", "not a picture in a supported format", "is a device"]
-    for name, reason, line in zip(["1.png", "2.png", "4.png", "6.png/7.png"], reasons, counts.unreadable, strict=True):
+    assert (counts.added, len(counts.unreadable), sum(progress)) == (3, 5, 8)
+    reasons = [
+        *("corrupt or truncated", "the file is empty", "not a picture in a supported format", "is a device"),
+        "more than 268435456 bytes, the memory for decoding pictures (VAE_MAX_DECODED_BYTES)",
+    ]
+    for name, reason, line in zip(
+        ["1.png", "2.png", "4.png", "6.png/7.png", "8.png"], reasons, counts.unreadable, strict=True
+    ):
         assert line.id == name
         assert line.place == str(tmp_path / name)
         assert reason in line.reason

@@ -1,6 +1,8 @@
 """python -m service.store load of pictures in Parquet files."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from service.operations.parquet_pictures import ParquetRows
 from service.store_command import main
 from tests.service.bulk.pictures import files, found_in, unreadable_in, write_folder, write_parquet
 
@@ -134,3 +137,19 @@ def test_a_directory_that_is_read_is_not_written(setting: Path, out: str, capsys
     assert load(setting / "link" / out, setting / "shards") == 1
     assert f"is in {setting / 'shards'}, which is read" in capsys.readouterr().err
     assert [path.name for path in (setting / "shards").iterdir()] == ["a.parquet"]
+
+
+def test_threads_may_read_one_file(setting: Path) -> None:
+    """Several batches of a load are read at a time."""
+    contents = files(600)
+    path = write_parquet(setting / "some.parquet", contents, rows=2)
+    rows = [ParquetRows(path, "image", group, 2 * group, (0, 1)) for group in range(300)]
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(10):
+            assert [one for two in threads.map(lambda one: list(one.contents()), rows) for one in two] == contents
+
+
+def test_a_named_pipe_is_no_parquet_file(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(setting / "pipe.parquet")
+    assert load(setting / "out", setting / "pipe.parquet") == 1
+    assert "is a named pipe; only regular files are read" in capsys.readouterr().err

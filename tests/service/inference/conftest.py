@@ -1,4 +1,4 @@
-"""A small model of diffusers as it is served."""
+"""Small models as they are served: one of diffusers, and one of grey pictures."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -34,3 +34,15 @@ async def kl_pipeline(kl_directory: Path, original: Any) -> AsyncIterator[Pipeli
     yield pipeline
     await pipeline.close()
     await device.close()
+
+
+@pytest.fixture
+async def pipeline(weights: Path) -> AsyncIterator[Pipeline]:
+    """The pipeline of a model of grey pictures of 8 x 8."""
+    device = Device("cpu", threads=1, limits=QueueLimits(max_batch=16, max_queue_rows=150, max_rows=120))
+    device.start()
+    pipeline = Pipeline(Catalog(device), Decoders(max_pixels=10_000))
+    await pipeline.catalog.load(weights, ("grey",), "grey")
+    yield pipeline
+    await device.close()
+    await pipeline.close()

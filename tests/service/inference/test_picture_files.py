@@ -1,17 +1,13 @@
 """Many picture files at once: each is decoded as if it were alone, and not all are in memory."""
 
 import io
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from models.preprocess import Invert, Pixels
-from service.engine.device import Device, QueueLimits
-from service.formats.decoder_processes.dispatch import Decoders
-from service.inference.catalog import Catalog
 from service.inference.inference import Inference
 from service.inference.kinds import picture_files
 from service.inference.kinds.picture_files import decode_each
@@ -20,14 +16,10 @@ from tests.service.png_files import pixels_of, plain
 
 
 @pytest.fixture
-async def pipeline(weights: Path) -> AsyncIterator[Pipeline]:
-    device = Device("cpu", threads=1, limits=QueueLimits(max_batch=16, max_queue_rows=150, max_rows=120))
-    device.start()
-    pipeline = Pipeline(Catalog(device), Decoders(max_pixels=100_000))
-    await pipeline.catalog.load(weights, ("grey",), "grey")
-    yield pipeline
-    await device.close()
-    await pipeline.close()
+def pipeline(pipeline: Pipeline) -> Pipeline:
+    """One for pictures that are too large to be decoded in this process."""
+    pipeline.max_pixels = pipeline.decoders.max_pixels = 100_000
+    return pipeline
 
 
 def saved(kind: str, side: int = 8) -> bytes:

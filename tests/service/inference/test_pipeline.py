@@ -4,10 +4,9 @@ import asyncio
 import base64
 import io
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.engine.batcher import Batcher
-from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeadlineExceeded, Overloaded, TooLarge
 from service.formats import base64_text, png
-from service.formats.decoder_processes.dispatch import Decoders
 from service.formats.errors import BadInput, TooBig, Undecodable, Unsupported, Unusable
 from service.formats.raw_items import RawItems
-from service.inference.catalog import Catalog
 from service.inference.inference import Inference
 from service.inference.kinds.picture_encoding import SLICE
 from service.inference.pipeline import Pipeline
@@ -38,17 +34,6 @@ def rows(count: int) -> NDArray[np.uint8]:
 
 def pngs(count: int) -> list[bytes]:
     return [png.write(row.transpose(1, 2, 0)) for row in rows(count)]
-
-
-@pytest.fixture
-async def pipeline(weights: Path) -> AsyncIterator[Pipeline]:
-    device = Device("cpu", threads=1, limits=QueueLimits(max_batch=16, max_queue_rows=150, max_rows=120))
-    device.start()
-    pipeline = Pipeline(Catalog(device), Decoders(max_pixels=10_000))
-    await pipeline.catalog.load(weights, ("grey",), "grey")
-    yield pipeline
-    await device.close()
-    await pipeline.close()
 
 
 @pytest.fixture
