@@ -1,4 +1,4 @@
-"""Pictures for the benchmarks of bulk encoding, as files, in Parquet and as an array. Knows nothing of models."""
+"""Pictures for the benchmark of bulk encoding, as files, in Parquet and as an array. Knows nothing of models."""
 
 from pathlib import Path
 

@@ -63,7 +63,7 @@ class Planner:
             flat, wide = self._of_intervals(key, found)
             for parts, what in ((flat, "flat indexes over intervals"), (wide, "HNSW indexes over wide intervals")):
                 if len(plan.parts) + len(parts) > MOST_PARTS:
-                    self._tell(f"the numbers at {key!r} get no {what}, since a collection has at most {MOST_PARTS} of parts")
+                    self._tell(f"the numbers at {key!r} get no {what}: a collection has at most {MOST_PARTS} indexes of parts")
                     break
                 if parts:
                     plan.bounds[key] = found
@@ -93,7 +93,10 @@ class Planner:
                 if has_room(wide):
                     plan.parts |= wide
                 else:
-                    left_out.append(f"wide intervals of {key.name}")
+                    self._tell(
+                        f"wide ranges of {key.name!r} get no HNSW indexes, which would be too many or too large; to get them, "
+                        "name fewer keys by --filter-key and --range-key"
+                    )
                 if found:
                     plan.ranges.append(key.name)
                     plan.bounds[key.name] = found
