@@ -180,6 +180,8 @@ def _check_files(options: argparse.Namespace) -> None:
         _check_files_of_ray(options)
     if options.out is None:
         return
+    import service.bulk.parquet_output  # noqa: F401 - an extra; that it lacks is told before everything is looked at
+
     for path in map(expanded, options.paths):
         if path.is_dir() and options.out.resolve().is_relative_to(path.resolve()):
             raise StoreError(

@@ -211,9 +211,9 @@ def _workers(text: str) -> int:
 
 def _share(text: str) -> float:
     with suppress(ValueError):
-        if 0 <= (share := float(text)) < 1:
+        if 0 <= (share := float(text)) <= 1:
             return share
-    raise argparse.ArgumentTypeError(f"must be a number of at least 0 and below 1, not {text!r}")
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
 
 
 def _count(text: str) -> int:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from multiprocessing import Pipe, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from multiprocessing.resource_tracker import ensure_running
 from queue import SimpleQueue
 
 from service.bulk.encoded import Encoded
@@ -124,6 +125,9 @@ class _Process:
                 ours, theirs = Pipe()
                 # Python ends daemons with the first process, and would wait for others, if a second Ctrl-C has hindered `end`.
                 process = get_context("spawn").Process(target=_run, args=(self._work, theirs), daemon=True)
+                ensure_running()  # It would let Ctrl-C through to this thread again.
+                # A process inherits this. Ctrl-C goes to all processes of a terminal; the first one ends the others.
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
                 process.start()
                 theirs.close()
                 self._pipe, self._process = ours, process
@@ -163,7 +167,6 @@ def _as_interrupted() -> Iterator[None]:
 
 def _run(work: Work, pipe: Connection) -> None:
     """Encode one batch after the other, until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first one ends the others.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     batches = SimpleQueue[bytes | None]()
     # Batches are received while one is encoded: neither end may wait for the other to receive something.

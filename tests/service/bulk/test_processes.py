@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -143,3 +144,22 @@ def test_ctrl_c_ends_a_load_of_which_processes_are_stopped(setting: Path, folder
     assert process.returncode == 130
     assert said.endswith(b"interrupted; run the same command again\n")
     assert not any(one.is_running() for one in own)
+
+
+def test_ctrl_c_does_nothing_in_the_processes(setting: Path, folder: Path) -> None:
+    """A terminal sends it to all of them, also while they import packages: the first one alone ends the load, and says so."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    with started(["--out", str(setting / "out"), "--model", "grey", "--workers", "2", str(folder)]) as process:
+        while not (importing := list(filter(is_importing, psutil.Process(process.pid).children()))):
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        importing[0].send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert process.returncode == 0, said
+    assert b"Traceback" not in said
+
+
+def is_importing(process: psutil.Process) -> bool:
+    """Whether it is an encoder that has been busy for a moment; packages take it more than a second."""
+    return "spawn_main" in " ".join(process.cmdline()) and process.cpu_times().user > 0.2
