@@ -1,13 +1,14 @@
 """Pictures for the benchmark of bulk encoding, as files, in Parquet and as an array. Knows nothing of models."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from models.preprocess import Pixels
-from service.formats import png
 
 DIGITS = Path(__file__).parent.parent / "tests" / "data" / "digits.npz"
 DIFFERENT, FOLDER, ROW_GROUP = 2048, 1000, 5000
@@ -36,7 +37,7 @@ def write_sources(root: Path, pictures: Pixels, count: int) -> dict[str, Path]:
     found = {"PNG files": root / "png", "PNG in Parquet": root / "pictures.parquet", "pixels in npy": root / "pictures.npy"}
     if found["pixels in npy"].exists():  # It is written last.
         return found
-    contents = png.write_each(np.ascontiguousarray(pictures.transpose(0, 2, 3, 1)))
+    contents = [_as_pillow_writes_it(picture) for picture in pictures]
     for i in range(count):
         path = root / "png" / f"{i // FOLDER:04d}" / f"{i:07d}.png"
         if i % FOLDER == 0:
@@ -48,3 +49,10 @@ def write_sources(root: Path, pictures: Pixels, count: int) -> dict[str, Path]:
     array = pictures[:, 0] if pictures.shape[1] == 1 else pictures.transpose(0, 2, 3, 1)
     np.save(root / "pictures.npy", array[repeated])
     return found
+
+
+def _as_pillow_writes_it(picture: Pixels) -> bytes:
+    """Return a PNG file of a picture (C, H, W)."""
+    out = io.BytesIO()
+    Image.fromarray(picture[0] if len(picture) == 1 else np.ascontiguousarray(picture.transpose(1, 2, 0))).save(out, "PNG")
+    return out.getvalue()
