@@ -26,8 +26,9 @@ from service.store.postgres.graph import (
     range_index,
     range_statement,
 )
-from service.store.postgres.indexes import Indexes, indexes
+from service.store.postgres.indexes import Indexes, indexes, measured_comment
 from service.store.postgres.key_plan import KeyPlan, Planner
+from service.store.postgres.measured_recall import PROMISED, K, is_due, measure
 from service.store.postgres.schema import LOCK, PgConnection, migrate, table
 from service.store.postgres.work import find
 
@@ -126,7 +127,10 @@ class _Builder:
                 + ("" if graph.half else "; --numbers float16 allows 4000")
             )
         valid = set(there.valid)
+        is_new = graph.name not in valid
         self._make(graph.name, graph.statement(self.connection, True), "HNSW index over all items", valid)
+        if is_due(None if is_new else there.measured, self.collection.count):
+            self._measure(graph)
         if graph.metric == "cosine":
             statement = directionless_statement(self.number, True)
             self._make(directionless_index(self.number), statement, "index of the means of length 0", valid)
@@ -153,6 +157,20 @@ class _Builder:
         for name in sorted((there.graphs - there.invalid) - kept):
             self._drop(name, ", which is of other numbers, or of a value that is rare now")
         self.tell(f"done; indexes made: {self.made}, there already: {self.kept}, dropped: {self.dropped}")
+
+    def _measure(self, graph: Graph) -> None:
+        """Note how many candidates a search has to ask for."""
+        self.tell("measuring how many candidates of the HNSW index find the nearest items")
+        found = measure(self.connection, graph, self.collection.count)
+        self.connection.execute(measured_comment(graph, found).encode())
+        self.tell(
+            f"searches look at {found.candidates} candidates or more, which find {found.recall:.1%} of the {K} nearest items"
+        )
+        if found.recall < PROMISED:
+            self.tell(
+                f"warning: searches may miss more than {1 - PROMISED:.0%} of the nearest items: many are about as far from a "
+                'query, or have the same vector; where that matters, search with "exact": true'
+            )
 
     def _has_any(self, found: str, parameters: Sequence[object], what: str) -> bool:
         """Return whether an item has something that is not NULL; say it if none has."""

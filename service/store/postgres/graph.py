@@ -19,6 +19,7 @@ from service.store.postgres.filters import canonical, ordered, pgvector_where, p
 from service.store.postgres.schema import PgConnection, table
 
 CLASSES = {"l2": "l2_ops", "cosine": "cosine_ops", "w2": "l2_ops"}
+OPERATORS = {"l2": "<->", "cosine": "<=>", "w2": "<->"}
 # So many characters of a value are in a message.
 SHOWN = 80
 # The most dimensions that an HNSW index supports, by the type of its numbers.

@@ -6,7 +6,8 @@ Names and comments say what an index is of, so that the catalog of PostgreSQL is
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from service.store.filters import Condition
@@ -43,6 +44,15 @@ State = tuple[int, int, int, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """How many candidates the index over all items has to be asked for, and what was measured to say so."""
+
+    candidates: int
+    recall: float  # of the 10 nearest
+    items: int  # that the collection had
+
+
+@dataclass(frozen=True, slots=True)
 class Pieces:
     """The flat indexes of one wider interval that a range touches, and the HNSW index of the whole of it, if there is one."""
 
@@ -60,7 +70,8 @@ class Indexes:
     graphs: frozenset[str]  # the names of all vector indexes
     sizes: dict[str, float]  # about how many items are in each that can be used
     intervals: dict[str, list[Interval]]  # by key, in their order: those that have flat indexes
-    ranges: list[int]  # the object ids of the B-tree indexes
+    measured: Measured | None
+    commented: list[int]  # the object ids of the indexes that may have comments
     state: State | None  # see `_state`
 
     @property
@@ -120,56 +131,64 @@ def indexes(connection: PgConnection, number: int, collection: Collection) -> In
     """Return the indexes of a collection. To look at hundreds takes a millisecond, so that is done only when they change."""
     known, key = _KNOWN.setdefault(connection, {}), (number, collection.metric, collection.sigma_weight)
     there = known.get(key)
-    if there is None or there.state != _state(connection, number, there.ranges):
+    if there is None or there.state != _state(connection, number, there.commented):
         there = known[key] = _indexes(connection, number, collection)
     return there
 
 
-def _state(connection: PgConnection, number: int, ranges: list[int]) -> State | None:
-    """Return what changes whenever an index is made, becomes valid or is dropped, or a comment on one of ranges is written."""
+def _state(connection: PgConnection, number: int, commented: list[int]) -> State | None:
+    """Return what changes whenever an index is made, becomes valid or is dropped, or gets another comment."""
     return connection.execute(
         "SELECT count(*), max(indexrelid)::bigint, count(*) FILTER (WHERE indisvalid), "
         "ARRAY(SELECT xmin::text FROM pg_description WHERE objoid = ANY(%s) AND classoid = 'pg_class'::regclass "
         "ORDER BY objoid) "
         "FROM pg_index WHERE indrelid = %s::regclass",
-        (ranges, table(number)),
+        (commented, table(number)),
     ).fetchone()
 
 
 def _indexes(connection: PgConnection, number: int, collection: Collection) -> Indexes:
-    rows = connection.execute(
-        # Only those of ranges have comments, and to look for one takes long.
-        "SELECT relname, indisvalid, amname IN ('hnsw', 'ivfflat'), reltuples, "
-        "CASE WHEN starts_with(relname, %s) THEN obj_description(pg_class.oid, 'pg_class') END, "
-        "CASE WHEN starts_with(relname, %s) THEN pg_class.oid::bigint END "
-        "FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam "
-        "WHERE indrelid = %s::regclass",
-        (range_start(number), range_start(number), table(number)),
-    ).fetchall()
-    ranges = [row[5] for row in rows if row[5] is not None]
-    valid = frozenset(row[0] for row in rows if row[1])
     graph = Graph(number, indexed(collection.metric), collection.dim, collection.sigma_weight)
     half = replace(graph, half=True)
+    rows = connection.execute(
+        # Only those of ranges and those over all items have comments, and to look for one takes long.
+        "SELECT relname, indisvalid, amname IN ('hnsw', 'ivfflat'), reltuples, "
+        "CASE WHEN has_comment THEN obj_description(c.oid, 'pg_class') END, CASE WHEN has_comment THEN c.oid::bigint END "
+        "FROM (SELECT *, starts_with(relname, %s) OR relname = ANY(%s) AS has_comment FROM pg_class) AS c "
+        "JOIN pg_index ON c.oid = indexrelid JOIN pg_am ON pg_am.oid = relam "
+        "WHERE indrelid = %s::regclass",
+        (range_start(number), [graph.name, half.name], table(number)),
+    ).fetchall()
+    commented = [row[5] for row in rows if row[5] is not None]
+    comments = {row[0]: json.loads(row[4]) for row in rows if row[4]}
+    valid = frozenset(row[0] for row in rows if row[1])
     # After a change of the metric the new index has the numbers that the old one had.
     was_half = graph.name not in valid and any(HALF in row[0] for row in rows)
+    chosen = half if half.name in valid or was_half else graph
+    measured = comments.pop(chosen.name, None)
     return Indexes(
-        half if half.name in valid or was_half else graph,
+        chosen,
         valid,
         frozenset(row[0] for row in rows if not row[1]),
         frozenset(row[0] for row in rows if row[2]),
         {row[0]: row[3] for row in rows if row[1]},
-        _intervals([row[4] for row in rows if row[4]]),
-        ranges,
-        _state(connection, number, ranges),
+        _intervals([one for one in comments.values() if "bounds" in one]),
+        measured and Measured(**measured),
+        commented,
+        _state(connection, number, commented),
     )
 
 
-def _intervals(comments: list[str]) -> dict[str, list[Interval]]:
+def _intervals(noted: Sequence[dict[str, Any]]) -> dict[str, list[Interval]]:
     """Return the intervals of the keys, which the comments on their B-tree indexes have."""
-    noted = map(json.loads, comments)
     return {
         one["key"]: list(zip([None, *one["bounds"]], [*one["bounds"], None], strict=True)) for one in noted if one["bounds"]
     }
+
+
+def measured_comment(graph: Graph, measured: Measured) -> str:
+    """Return the statement that writes on an index what was measured."""
+    return f"COMMENT ON INDEX {graph.name} IS '{json.dumps(asdict(measured))}'"
 
 
 def make_index(connection: PgConnection, number: int, collection: Collection) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from service.store.interface import Collection, Floats, Found, Neighbors, Search
 from service.store.postgres.filters import pgvector_where
-from service.store.postgres.graph import HALF_MOST, WITHOUT_DIRECTION, Graph, indexed, predicate
+from service.store.postgres.graph import HALF_MOST, OPERATORS, WITHOUT_DIRECTION, Graph, indexed, predicate
 from service.store.postgres.indexes import Indexes, indexes
 from service.store.postgres.known_keys import unknown_keys
 from service.store.postgres.schema import PgConnection, table
@@ -22,7 +22,8 @@ from service.store.sqlite.search import gaussians, in_order, own_id
 from service.store.vectors.candidates import BLOCK, Nearest
 
 # hnsw.ef_search, the candidates of the index: this factor times k, and its bounds. An index of one value has its own least.
-# It has another least if there are further conditions, and that of a wide interval has a third one.
+# It has another least if there are further conditions, and that of a wide interval has a third one. If `index` has measured
+# how many the index over all items needs, that is its least, and the others are as many times theirs.
 EF_FACTOR, EF_LEAST, EF_PART, EF_PART_OF_PART, EF_WIDE, EF_MOST = 4, 275, 325, 525, 250, 1000
 # The index finds twice as many as wanted, but at most so many more, to be measured in float64: they are not quite in order.
 MORE = 100
@@ -38,7 +39,6 @@ EXACT_BELOW = 1000
 SORT_MEMORY = "32MB"
 # The distance by cosine of a mean of length 0 from any other.
 NO_DIRECTION = 1.0
-OPERATORS = {"l2": "<->", "cosine": "<=>", "w2": "<->"}
 STREAM = "vae_search"
 
 
@@ -185,10 +185,12 @@ class _Task:
         """`step`: whether to look at the first candidates of the index, further ones, all that it has, or all items."""
         has_part = way.graph is not None and bool(way.graph.part)
         part = EF_WIDE if way.instead else EF_PART if len(self.wanted.filter) == 1 else EF_PART_OF_PART
-        least = EF_MOST if step == "further" else part if has_part else EF_LEAST
+        measured = self.there.measured if self.there else None
+        scale = measured.candidates / EF_LEAST if measured else 1.0
+        least = EF_MOST if step == "further" else round(scale * (part if has_part else EF_LEAST))
         is_scan = step == "all"
         settings = {
-            "hnsw.ef_search": min(max(EF_FACTOR * self.wanted.k, least), EF_MOST),
+            "hnsw.ef_search": min(max(round(max(scale, 1) * EF_FACTOR * self.wanted.k), least), EF_MOST),
             "hnsw.iterative_scan": "relaxed_order" if step == "further" else "off",
             "hnsw.max_scan_tuples": min(max(SCANNED * limit, SCANNED_LEAST), SCANNED_MOST),
             "plan_cache_mode": "force_generic_plan" if is_kept else "auto",
