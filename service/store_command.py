@@ -89,7 +89,20 @@ def _index(settings: Settings, options: argparse.Namespace) -> None:
     wanted = Wanted(
         half, options.filter_key, options.range_key, options.memory, options.workers, options.drop, options.no_keys
     )
-    build_indexes(settings.store, options.collection, wanted, partial(print, flush=True))
+    try:
+        build_indexes(settings.store, options.collection, wanted, partial(print, flush=True))
+    except UnknownCollection as error:
+        raise _no_collection(options.collection, list(error.known)) from None
+
+
+def _no_collection(name: str, names: list[str]) -> StoreError:
+    """Return the error of a command for a collection that is not there, with the names of those that are."""
+    there = (
+        f"its collections are {listed(names, most=10)}; choose one of them"
+        if names
+        else "it has none; check --store or VAE_STORE"
+    )
+    return StoreError(f"the store has no collection {name!r}: {there}")
 
 
 async def _dump(settings: Settings, options: argparse.Namespace) -> None:
@@ -100,9 +113,7 @@ async def _dump(settings: Settings, options: argparse.Namespace) -> None:
         try:
             collection = await store.collection(options.collection)
         except UnknownCollection:
-            names = listed([one.name for one in await store.collections()], most=10)
-            there = f"its collections are {names}; choose one of them" if names else "it has none; check --store or VAE_STORE"
-            raise StoreError(f"the store has no collection {options.collection!r}: {there}") from None
+            raise _no_collection(options.collection, [one.name for one in await store.collections()]) from None
         if collection.keep == "picture":
             print("the dump has no originals of pictures; a backup has them", flush=True)
         if directions := await store.directions(options.collection):

@@ -159,8 +159,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="KEY",
-        help="key of the metadata that filters use with single values, such as label; may be repeated. Indexes of values of "
-        "other keys are dropped if this is given (default: keys with frequent values, which are printed)",
+        help="key of the metadata that filters use with single values, such as label; may be repeated. Vector indexes "
+        "over values of other keys are then dropped, all others stay (default: keys with frequent values, which are printed)",
     )
     indexing.add_argument(
         "--range-key",
@@ -170,13 +170,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="key of the metadata whose numbers filters compare with gt, gte, lt or lte, such as year; may be repeated "
         "(default: if no key is given, those with many different numbers)",
     )
-    indexing.add_argument("--no-keys", action="store_true", help="make no indexes for keys, only the one over all items")
+    indexing.add_argument(
+        "--no-keys", action="store_true", help="make only the index over all items; those for keys that are there stay"
+    )
     indexing.add_argument("--memory", help=f"maintenance_work_mem while they are made (default: {MEMORY})")
     indexing.add_argument(
         "--workers", type=_workers, help=f"processes that make an index, 1 to {MOST_WORKERS} (default: {WORKERS})"
     )
     indexing.add_argument(
-        "--drop", action="store_true", help="drop the HNSW indexes, as before a bulk load; searches are exact then"
+        "--drop", action="store_true", help="drop the vector indexes, as before a bulk load; searches are exact then"
     )
     options = parser.parse_args(arguments)
     if options.command == "load":

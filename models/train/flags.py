@@ -52,7 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
         name,
         usage=f"{name} --out DIR [--data DATA] [more flags]",
         description=f"Train a VAE on your data and write a checkpoint. `{name} --data folder:PATH --out runs/mine` is enough: "
-        "all other flags have defaults, and the plan at the start says what was chosen and why.",
+        "all other flags have defaults, and the plan at the start says what was chosen and why. "
+        "Several processes, such as one for each GPU: `torchrun --standalone --nproc_per_node=N -m models.train ...`.",
     )
     add_version_flag(parser)
     _add_run(_group(parser, "run"))

@@ -38,10 +38,13 @@ class StoreError(Exception):
 
 
 class UnknownCollection(StoreError):
-    """No collection has that name. `hint`: what the message says instead of names that are alike."""
+    """No collection has that name. `hint`: what the message says instead of names that are alike; `known`: all names."""
+
+    known: Sequence[str] = ()
 
     def __init__(self, name: str, known: Iterable[str] = (), hint: str = "") -> None:
-        likely = suggestion(name, known, "GET /collections?training=true lists all, PUT makes a new one")
+        self.known = sorted(known)
+        likely = suggestion(name, self.known, "GET /collections?training=true lists all, PUT makes a new one")
         super().__init__(f"there is no collection {name[:120]!r}; {hint or likely}")
 
 

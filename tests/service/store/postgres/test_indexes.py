@@ -146,7 +146,7 @@ async def test_without_an_index_searches_are_exact_until_there_is_one(database: 
 
 
 async def test_the_command_says_what_it_did(database: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its last line is that it is done, with the numbers of indexes; and a wrong memory is called so."""
+    """Its last line is that it is done, with the numbers of indexes; a wrong memory and a wrong name are called so."""
     store, _ = await filled(database)
     try:
         command = ["index", "--store", database, "--collection", "digits"]
@@ -161,6 +161,9 @@ async def test_the_command_says_what_it_did(database: str, capsys: pytest.Captur
         assert not graphs(database)
         assert await asyncio.to_thread(main, [*command, "--memory", "much"]) == 1
         assert "error: PostgreSQL does not accept the memory 'much': " in capsys.readouterr().err
+        assert await asyncio.to_thread(main, [*command[:-1], "digit", "--drop"]) == 1
+        there = "its collections are digits; choose one of them"
+        assert capsys.readouterr().err == f"error: the store has no collection 'digit': {there}\n"
     finally:
         await store.close()
 
