@@ -19,6 +19,8 @@ from service.store.postgres.graph import (
     MAX_INDEXED,
     Graph,
     comment,
+    directionless_index,
+    directionless_statement,
     key_index,
     key_statement,
     range_index,
@@ -58,13 +60,16 @@ def build_indexes(address: str, name: str, wanted: Wanted, tell: Callable[[str],
     try:
         with closing(opened) as connection:
             migrate(connection)
-            number, collection = find(connection, name)
+            number, _ = find(connection, name)
             [(is_free,)] = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK, number))
             if not is_free:
                 raise StoreBusy(
                     f"another command makes indexes of the collection {name!r}, or one that was ended still does in the "
                     "database (pg_stat_progress_create_index); try again when it has finished"
                 )
+            locked, collection = find(connection, name)  # Until now its metric could change.
+            if locked != number:
+                raise StoreError(f"the collection {name!r} was deleted meanwhile, and made anew; run the same command again")
             _set(connection, "maintenance_work_mem", wanted.memory, f"the memory {wanted.memory!r}")
             workers = "max_parallel_maintenance_workers"
             _set(
@@ -122,6 +127,9 @@ class _Builder:
             )
         valid = set(there.valid)
         self._make(graph.name, graph.statement(self.connection, True), "HNSW index over all items", valid)
+        if graph.metric == "cosine":
+            statement = directionless_statement(self.number, True)
+            self._make(directionless_index(self.number), statement, "index of the means of length 0", valid)
         planner = Planner(self.connection, there, graph, self.collection.count, self.tell)
         is_named = self.wanted.keys or self.wanted.range_keys or self.wanted.no_keys
         plan = planner.named(self.wanted.keys, self.wanted.range_keys) if is_named else planner.expected()

@@ -5,8 +5,6 @@ Knows nothing of indexes.
 
 from dataclasses import dataclass
 
-import psycopg
-
 from service.store.filters import usable_key
 from service.store.postgres.filters import canonical, ordered
 from service.store.postgres.schema import PgConnection, table
@@ -53,15 +51,14 @@ def filter_keys(connection: PgConnection, number: int, count: int, least_share: 
 def bounds(connection: PgConnection, number: int, key: str) -> list[float]:
     """Return numbers that divide those at a key into intervals of about as many items each; none if they are few."""
     compared, at = ordered(key, is_text=False)
-    found = psycopg.ClientCursor(connection).mogrify(f"SELECT ({compared})::float8 AS found FROM {table(number)}", at)  # noqa: S608
-    numbers = f"FROM ({found}) AS numbers WHERE found IS NOT NULL"
-    row = connection.execute(f"SELECT count(*) {numbers}".encode()).fetchone()
+    numbers = f"FROM (SELECT ({compared})::float8 AS found FROM {table(number)}) AS numbers WHERE found IS NOT NULL"  # noqa: S608
+    row = connection.execute(f"SELECT count(*) {numbers}".encode(), at).fetchone()
     pieces = min((row[0] if row else 0) // INTERVAL_ITEMS, MOST_INTERVALS)
     if pieces < 2:
         return []
     shares = [piece / pieces for piece in range(1, pieces)]
     query = f"SELECT percentile_disc(%s::float8[]) WITHIN GROUP (ORDER BY found) {numbers}"
-    [(values,)] = connection.execute(query.encode(), (shares,))
+    [(values,)] = connection.execute(query.encode(), (shares, *at))
     return [canonical(value) for value in sorted(set(values))]
 
 
@@ -72,6 +69,6 @@ def most_within(connection: PgConnection, number: int, key: str, bounds: list[fl
         "SELECT count(*) FROM (SELECT width_bucket(found, %s::float8[]) AS place "  # noqa: S608
         f"FROM (SELECT ({compared})::float8 AS found FROM {table(number)}) AS numbers WHERE found IS NOT NULL) AS places "
         "GROUP BY place ORDER BY 1 DESC LIMIT 1",
-        (bounds, *at),
+        (list(map(float, bounds)), *at),
     ).fetchone()
     return rows[0] if rows else 0

@@ -12,7 +12,6 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import psycopg
 
 from service.store.filters import ORDERED, Condition, Operator
@@ -29,6 +28,8 @@ HALF_MOST = 65504.0
 # A graph over the items of one value is asked for what is near a place outside it, which takes a better graph.
 PART_CONSTRUCTION = 200
 HALF, FLAT = "_half", "_flat"
+# What is true of a mean of length 0. No index of cosines has it, so that these have an index of their own.
+WITHOUT_DIRECTION = "vector_norm(mu) = 0"
 # So many items have a flat index: 10,000 are read in 2 ms.
 FLAT_MOST = 30_000
 
@@ -105,6 +106,17 @@ class Graph:
         return f"{start} USING {method} ({what}){how}{where}"
 
 
+def directionless_index(number: int) -> str:
+    """Return the name of the B-tree index of items with means of length 0."""
+    return f"{table(number)}_without_direction"
+
+
+def directionless_statement(number: int, concurrently: bool = False) -> str:
+    """Return the statement that makes the index of items with means of length 0 unless it is there."""
+    word, name = "CONCURRENTLY " if concurrently else "", directionless_index(number)
+    return f"CREATE INDEX {word}IF NOT EXISTS {name} ON {table(number)} (id) WHERE {WITHOUT_DIRECTION}"
+
+
 def key_index(number: int, key: str) -> str:
     """Return the name of the GIN index of a key of the metadata."""
     return f"{table(number)}_key_{_hash(key)}"
@@ -140,7 +152,7 @@ def range_statement(connection: PgConnection, number: int, key: str) -> str:
 
 def comment(connection: PgConnection, number: int, key: str, bounds: list[float]) -> str:
     """Return the statement that writes the bounds of a key's intervals on its B-tree index."""
-    text = orjson.dumps({"key": key, "bounds": bounds}).decode()
+    text = json.dumps({"key": key, "bounds": bounds})  # whole numbers may have more than 64 bits
     return psycopg.ClientCursor(connection).mogrify(f"COMMENT ON INDEX {range_index(number, key)} IS %s", (text,))
 
 

@@ -3,12 +3,11 @@
 Names and comments say what an index is of, so that the catalog of PostgreSQL is the only record of them.
 """
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
-
-import orjson
 
 from service.store.filters import Condition
 from service.store.interface import Collection
@@ -16,6 +15,7 @@ from service.store.postgres.graph import (
     FLAT,
     HALF,
     Graph,
+    directionless_statement,
     indexed,
     interval,
     is_of_numbers,
@@ -166,7 +166,7 @@ def _indexes(connection: PgConnection, number: int, collection: Collection) -> I
 
 def _intervals(comments: list[str]) -> dict[str, list[Interval]]:
     """Return the intervals of the keys, which the comments on their B-tree indexes have."""
-    noted = map(orjson.loads, comments)
+    noted = map(json.loads, comments)
     return {
         one["key"]: list(zip([None, *one["bounds"]], [*one["bounds"], None], strict=True)) for one in noted if one["bounds"]
     }
@@ -179,6 +179,8 @@ def make_index(connection: PgConnection, number: int, collection: Collection) ->
         connection.execute(f"DROP INDEX {name}")
     if there.graph.is_possible:
         connection.execute(there.graph.statement(connection))
+        if there.graph.metric == "cosine":
+            connection.execute(directionless_statement(number))
 
 
 def _others(there: Indexes) -> Iterator[str]:

@@ -8,11 +8,20 @@ import numpy as np
 import orjson
 
 from service.store.filters import Condition
-from service.store.interface import Collection, Floats, Items, ModelMismatch, NoPicture, UnknownCollection, UnknownItem
+from service.store.interface import (
+    Collection,
+    Floats,
+    Items,
+    ModelMismatch,
+    NoPicture,
+    StoreBusy,
+    UnknownCollection,
+    UnknownItem,
+)
 from service.store.postgres.filters import pgvector_where
 from service.store.postgres.indexes import make_index
 from service.store.postgres.known_keys import unknown_keys
-from service.store.postgres.schema import PgConnection, make_table, table
+from service.store.postgres.schema import LOCK, PgConnection, make_table, table
 
 # Timeouts of a statement that waits for no lock: for a filter over millions of items, and for making an index.
 STATEMENT_SECONDS = 30.0
@@ -45,7 +54,10 @@ def collections(connection: PgConnection) -> list[Collection]:
 
 
 def create(connection: PgConnection, wanted: Collection) -> Collection:
-    """Make a collection, or update model name, metric, its weight, description and `keep` of one. Raises ModelMismatch."""
+    """Make a collection, or update model name, metric, its weight, description and `keep` of one.
+
+    Raises ModelMismatch, and StoreBusy if the metric changes while `index` makes indexes.
+    """
     changeable = wanted.model, wanted.metric, wanted.sigma_weight, wanted.description, wanted.keep
     made = connection.execute(
         "INSERT INTO vae_collections (model, metric, sigma_weight, description, keep, name, digest, dim) "
@@ -66,6 +78,12 @@ def create(connection: PgConnection, wanted: Collection) -> Collection:
         )
     # A collection whose index was dropped, as for a bulk load, gets none before its metric changes.
     if made or (found.metric, found.sigma_weight) != (wanted.metric, wanted.sigma_weight):
+        [(is_free,)] = connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (LOCK, number))
+        if not is_free:
+            raise StoreBusy(
+                f"`python -m service.store index` makes indexes of the collection {wanted.name!r}, which go with its metric "
+                "and its weight of sigma; nothing was changed; try again when it has finished"
+            )
         make_index(connection, number, wanted)
     return find(connection, wanted.name)[1]
 

@@ -12,7 +12,7 @@ import pytest
 from service.load_command import advise
 from service.store.filters import parse_filter
 from service.store.interface import Query, Search
-from service.store.postgres import filter_keys, key_plan, search
+from service.store.postgres import filter_keys, key_plan, search, ways
 from service.store.postgres.build_indexes import Wanted, build_indexes
 from service.store.postgres.store import PgvectorStore
 from service.store_command import main
@@ -123,8 +123,8 @@ async def test_searches_read_them(
 async def test_wide_ranges_are_read_if_what_is_near_does_not_pass(
     filled: tuple[PgvectorStore, Twin], postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "WHOLE_COST", 1000)
-    monkeypatch.setattr(search, "MEASURED_AT_ONCE", 100)
+    monkeypatch.setattr(ways, "WHOLE_COST", 1000)
+    monkeypatch.setattr(ways, "MEASURED_AT_ONCE", 100)
     store, twin = filled
     build_indexes(database, "digits", Wanted(), print)
     await store.close()
@@ -153,7 +153,7 @@ async def test_wide_intervals_have_indexes_together(
 
     def noted(task: search._Task, *arguments: Any, **named: Any) -> list[tuple[Any, ...]]:
         rows = found_by(task, *arguments, **named)
-        graph = arguments[3]
+        graph = arguments[3].graph
         read.append(("flat" if graph.flat else "wide" if graph.part else "all", len(rows)))
         return rows
 
@@ -219,6 +219,31 @@ async def test_a_number_that_very_many_items_have_is_not_divided(
     await check(store, twin, {"batch": {"lt": 3}})
 
 
+@pytest.mark.parametrize(
+    ("key", "scale"), [("rating", 0.5), ("fat %", 1), ("50%s", 1), ("large", 1e30), ("most", -1e304)], ids=str
+)
+async def test_any_names_and_numbers(
+    database: str, small: None, monkeypatch: pytest.MonkeyPatch, key: str, scale: float
+) -> None:
+    """Bounds that are whole numbers and fractions, names that look like parameters, and more than 64 bits."""
+    monkeypatch.setattr(filter_keys, "INTERVAL_ITEMS", 200)
+    store, twin = PgvectorStore(database), Twin()
+    await store.open()
+    await store.create(DIGITS)
+    metadata = [{key: i % 21 * scale} for i in range(1050)]
+    block = items(np.random.default_rng(0), [f"{i:05d}" for i in range(1050)], metadata=metadata)
+    await store.upsert("digits", DIGEST, block)
+    twin.upsert(block)
+    lines: list[str] = []
+    for _ in range(2):
+        build_indexes(database, "digits", Wanted(), lines.append)
+    assert lines[-1].startswith("done; indexes made: 0")
+    assert sum(line.startswith("making the flat index") and ">=" in line for line in lines) >= 1
+    for filter in ({"gte": 3 * scale, "lt": 6.5 * scale}, {"gt": 5 * scale}, {"lte": 11 * scale}):
+        await check(store, twin, {key: filter})
+    await store.close()
+
+
 async def test_a_very_large_collection_has_larger_intervals(
     filled: tuple[PgvectorStore, Twin], database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +272,14 @@ async def test_means_without_a_direction_are_found_by_cosine(
     few, mu = parse_filter({"few": True}), np.ones(DIM, np.float32)
     found = await store.search("angles", DIGEST, Search([Query(mu)], 9, "cosine", few))
     same(found.neighbors[0], twin.nearest("cosine", mu, np.zeros(DIM), 9, few))
+    # now they are nearer than all others
+    block.mu[4:] = -np.abs(block.mu[4:]) * np.where(np.arange(4, 1500) % 2, 1, 1e-24)[:, None]
+    await store.upsert("angles", DIGEST, block)
+    twin.upsert(block)
+    for filter in ({}, {"few": True}, {"few": False}, {"missing": {"exists": False}}, {"few": {"in": [True, False]}}):
+        for k in (2, 9):
+            found = await store.search("angles", DIGEST, Search([Query(mu)], k, "cosine", parse_filter(filter)))
+            same(found.neighbors[0], twin.nearest("cosine", mu, np.zeros(DIM), k, parse_filter(filter)))
 
 
 async def test_another_metric_drops_them(filled: tuple[PgvectorStore, Twin], database: str) -> None:

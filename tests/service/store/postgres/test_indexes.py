@@ -10,7 +10,7 @@ import pytest
 
 from service.store.filters import parse_filter
 from service.store.interface import BadItem, Query, Search, StoreBusy, StoreError
-from service.store.postgres import search
+from service.store.postgres import key_plan, search
 from service.store.postgres.build_indexes import Wanted, build_indexes
 from service.store.postgres.schema import LOCK
 from service.store.postgres.store import PgvectorStore
@@ -107,6 +107,8 @@ async def test_numbers_that_16_bits_do_not_have(database: str) -> None:
         found = await store.search("digits", DIGEST, Search([query], 5, "w2", sigma_weight=2.0))
         assert found.exact
         same(found.neighbors[0], twin.nearest("w2", np.full(DIM, 1e5), np.ones(DIM), 5, sigma_weight=2.0))
+        found = await store.search("digits", DIGEST, Search([query], 5, "jeffreys", sigma_weight=2.0, candidates=COUNT))
+        same(found.neighbors[0], twin.nearest("jeffreys", np.full(DIM, 1e5), np.ones(DIM), 5, sigma_weight=2.0))
         build_indexes(database, "digits", Wanted(half=False), print)
         assert len(graphs(database)) == 1
         await store.upsert("digits", DIGEST, large)
@@ -181,6 +183,45 @@ async def test_a_key_that_no_item_has_gets_no_index(database: str, capsys: pytes
         await store.close()
 
 
+async def test_each_value_is_looked_at(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two values have indexes of HNSW; nothing near the query passes among those of one, and enough far away of the other."""
+    monkeypatch.setattr(key_plan, "FLAT_MOST", 100)
+    store, twin = PgvectorStore(database), Twin()
+    await store.open()
+    try:
+        await store.create(DIGITS)
+        metadata = [{"side": "ab"[i % 2], "kind": "z" if i % 4 == 1 and i < 2400 else "xyw"[i % 3]} for i in range(COUNT)]
+        rng = np.random.default_rng(1)
+        block = items(rng, [f"{i}" for i in range(COUNT)], metadata=metadata)
+        block.mu[:, 0] += [30 if own["side"] == "a" else 0 if own["kind"] == "z" else 10 for own in metadata]
+        await store.upsert("digits", DIGEST, block)
+        twin.upsert(block)
+        build_indexes(database, "digits", Wanted(keys=("side", "kind")), print)
+        for kinds in (["x", "y"], ["x", "y", "w"]):
+            mu = rng.standard_normal(DIM).astype(np.float32)
+            conditions = parse_filter({"side": {"in": ["a", "b"]}, "kind": {"in": kinds}})
+            found = await store.search("digits", DIGEST, Search([Query(mu)], 5, "l2", conditions))
+            near = {id for id, _ in twin.nearest("l2", mu, np.zeros(DIM), 5, conditions)}
+            assert len(near & set(found.neighbors[0].items.ids)) >= 4
+    finally:
+        await store.close()
+
+
+async def test_the_metric_stays_while_indexes_are_made(database: str) -> None:
+    store, _ = await filled(database)
+    now = replace(DIGITS, metric="w2", sigma_weight=2.0)
+    try:
+        with psycopg.connect(database, autocommit=True) as other:
+            [(number,)] = other.execute("SELECT number FROM vae_collections")
+            other.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK, number))  # as `index` does
+            with pytest.raises(StoreBusy, match=r"service\.store index` makes indexes of the collection 'digits'"):
+                await store.create(replace(now, metric="cosine"))
+            await store.create(replace(now, description="another"))
+        await store.create(replace(now, metric="cosine"))
+    finally:
+        await store.close()
+
+
 async def test_few_items_are_searched_exactly(database: str) -> None:
     store = PgvectorStore(database)
     try:
@@ -208,11 +249,11 @@ async def test_narrow_ranges_of_a_range_key_are_measured(
         twin.upsert(numbers)
         command = ["index", "--store", database, "--collection", "digits", "--range-key", "n", "--range-key", "a.b"]
         assert await asyncio.to_thread(main, command) == 0
-        monkeypatch.setattr(search, "MEASURED_AT_ONCE", 500)
+        monkeypatch.setattr("service.store.postgres.ways.MEASURED_AT_ONCE", 500)
         found_by = search._Task._found
 
         def noted(task: search._Task, *arguments: Any) -> list[tuple[Any, ...]]:
-            ways.append(arguments[3] is None)
+            ways.append(arguments[3].graph is None)
             return found_by(task, *arguments)
 
         monkeypatch.setattr(search._Task, "_found", noted)
