@@ -15,7 +15,8 @@ MAKING = ("numbers", "filter_key", "range_key", "no_keys", "memory", "workers")
 MEMORY, WORKERS, MOST_WORKERS = "1GB", 2, 1025
 # Of `load`: the default of --rows-per-file, and the flags that are for one output only.
 ROWS_PER_FILE = 65536
-FOR_COLLECTIONS, FOR_FILES = ("store", "metric", "sigma_weight", "replace", "unreadable"), ("rows_per_file",)
+FOR_FILES: tuple[str, ...] = ("rows_per_file",)
+FOR_COLLECTIONS = ("store", "metric", "sigma_weight", "replace", "unreadable")
 NEW = "OUT must be new, empty or an earlier {0}; it may not be this store, nor another one in use. Links are followed."
 
 
@@ -196,9 +197,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def _check_output(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """End the program if flags are for the other output; set the one that has a default."""
-    only, reason = FOR_FILES, "only for --out, not with --collection"
-    if options.out is not None:
-        only, reason = FOR_COLLECTIONS, "only for collections, not with --out"
+    if options.out is None:
+        reason, only = "only for --out, not with --collection", FOR_FILES
+    else:
+        reason, only = "only for collections, not with --out", FOR_COLLECTIONS
     if wrong := [f"--{name.replace('_', '-')}" for name in only if getattr(options, name, None)]:
         parser.error(f"{', '.join(wrong)}: {reason}")
     options.rows_per_file = options.rows_per_file or ROWS_PER_FILE

@@ -245,6 +245,12 @@ def test_flags_of_index_that_make_no_sense_are_refused(
     assert capsys.readouterr().err.endswith(f"error: {reason}\n")
 
 
+def test_flags_for_files_are_refused_for_a_collection(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["load", "--collection", "some", "--rows-per-file", "10", "pictures"])
+    assert "error: --rows-per-file: only for --out, not with --collection\n" in capsys.readouterr().err
+
+
 def test_index_says_which_database_it_needs(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["index", "--collection", "some"]) == 1
     said = capsys.readouterr().err
