@@ -25,6 +25,8 @@ from benchmarks.bulk_bare import bare
 from benchmarks.bulk_pictures import make_pictures, write_sources
 from benchmarks.report import heading, progress, table
 from models.checkpoint import read
+from models.readers.left_out import listed
+from service.inference.catalog import find
 from service.settings import SHIPPED_WEIGHTS
 
 # Progress after each batch.
@@ -105,8 +107,20 @@ def main() -> None:
     )
     parser.add_argument("--directory", type=Path, help="where the pictures are kept for the next time")
     options = parser.parse_args()
+    if options.model not in (names := find(SHIPPED_WEIGHTS)):
+        parser.error(
+            f"there is no model {options.model!r} that ships, only {listed(list(names), most=20)}; choose one with --model"
+        )
+    for name, least in (("count", 4), ("processes", 1), ("rounds", 1)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name} must be at least {least}, not {getattr(options, name)}")
+    if options.seconds <= 0:
+        parser.error(f"--seconds must be above 0, not {options.seconds:g}")
     os.environ["VAE_DEVICE"], os.environ["VAE_THREADS"] = "cpu", "1"
-    spec = read(SHIPPED_WEIGHTS / options.model).manifest.preprocessing
+    manifest = read(SHIPPED_WEIGHTS / options.model).manifest
+    if (kind := manifest.model.kind) != "picture":
+        parser.error(f"--model {options.model} is a model of the kind {kind}; choose one of pictures")
+    spec = manifest.preprocessing
     pictures = make_pictures(*spec.shape)
     with tempfile.TemporaryDirectory(prefix="bulk") as name:
         root = Path(name)

@@ -8,8 +8,9 @@ from pathlib import Path
 import constriction
 import numpy as np
 
-file = Path(sys.argv[1]).read_bytes()
-magic, version, dim, count, digest, step, words, checksum = struct.unpack_from("<8sHHI32sdII", file)
+is_right = len(sys.argv) == 3 and Path(sys.argv[1]).is_file()
+file = Path(sys.argv[1]).read_bytes() if is_right else sys.exit("IN must be a file: decode_latents.py IN OUT.npy")
+magic, version, dim, count, digest, step, words, checksum = struct.unpack_from("<8sHHI32sdII", file.ljust(64))
 if magic != b"\x93VAELAT\n" or version != 1 or checksum != zlib.crc32(file[64:], zlib.crc32(file[:60])):
     sys.exit("no file of compressed latents, or a damaged one")
 dimensions = np.frombuffer(file, [("scale", "<f4"), ("first", "<i4"), ("bins", "<u2")], dim, 64)

@@ -37,6 +37,7 @@ from service.settings import Settings
 from service.store import POSTGRES, LatentStore, opened_store
 from service.store.interface import BadItem, Collection, StoreError
 from service.store.names import check_name
+from service.store_addresses import shown_address
 
 # From so many items on, several processes encode them unless a flag says how many: each takes seconds to start.
 MANY = 20_000
@@ -55,7 +56,7 @@ async def load_items(settings: Settings, options: argparse.Namespace) -> None:
         if options.out is None:
             check_name(options.collection, "collection")
             store = await stack.enter_async_context(opened_store(settings.store, settings.store_max_bytes))
-            print(f"store: {_shown(settings.store)}", flush=True)
+            print(f"store: {shown_address(settings.store)}", flush=True)
             there = {one.name: one for one in await store.collections()}.get(options.collection)
         try:
             threads = settings.threads or os.cpu_count() or 1
@@ -161,9 +162,11 @@ def _sources(options: argparse.Namespace, model: ServedModel) -> list[Source]:
     if model.is_pictures:
         wanted = Inference(model, background=background, invert=invert).preprocessing
         return sources_of(paths, wanted, options.prefix, ParquetColumns(options.picture_column, beside))
-    if background or invert or options.picture_column:
+    flags = {name: getattr(options, name) for name in ("background", "invert", "picture_column", "prefix")}
+    if wrong := [f"--{name.replace('_', '-')}" for name, value in flags.items() if value]:
         raise LoadError(
-            f"--background, --invert and --picture-column are for pictures, and {model.name!r} is no model of pictures"
+            f"{', '.join(wrong)}: only for pictures, and {model.name!r} is no model of pictures; leave it out; "
+            "nothing was stored"
         )
     if options.engine == "ray":
         raise LoadError(
@@ -222,14 +225,6 @@ def _encoders(settings: Settings, options: argparse.Namespace, worker: Worker, s
         return partial(in_order, worker.encode, 1)
     print(f"encoding in {count} processes (--workers) with {plural(work.threads, 'thread')} each (VAE_THREADS)", flush=True)
     return partial(in_processes, work, count)
-
-
-def _shown(address: str) -> str:
-    """Return the address of a store without the user and password of a database."""
-    if not address.startswith(POSTGRES):
-        return str(Path(address).resolve())
-    scheme, _, rest = address.partition("?")[0].partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _report(counts: Counts, total: int, options: argparse.Namespace, word: str, file: Path | None) -> None:

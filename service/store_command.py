@@ -23,7 +23,7 @@ from service.settings import Settings, SettingsError, refuse_unknown, require_pa
 from service.store import POSTGRES, opened_store
 from service.store.export import backup, check_file, dump, store_files
 from service.store.interface import StoreError, StoreUnusable, UnknownCollection
-from service.store_addresses import check_store_addresses
+from service.store_addresses import check_store_addresses, shown_address
 from service.store_flags import parse
 
 # Packages that only some commands need, and the extras that have them.
@@ -82,7 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _index(settings: Settings, options: argparse.Namespace) -> None:
     if not settings.store.startswith(POSTGRES):
-        raise StoreUnusable("index is for PostgreSQL; a sqlite store has no HNSW indexes, its searches are exact")
+        raise StoreUnusable(
+            f"index is for PostgreSQL, and the store is {shown_address(settings.store)}, a sqlite file, which needs no "
+            "indexes; name a database with --store postgresql://... or VAE_STORE"
+        )
     from service.store.postgres.build_indexes import Wanted, build_indexes  # an extra
 
     half = None if options.numbers is None else options.numbers == "float16"

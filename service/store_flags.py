@@ -13,6 +13,10 @@ from service.latents.distances import MAX_SIGMA_WEIGHT, METRICS
 # Of `index`: the flags for making indexes, and their defaults. PostgreSQL allows 1024 processes beside the first one.
 MAKING = ("numbers", "filter_key", "range_key", "no_keys", "memory", "workers")
 MEMORY, WORKERS, MOST_WORKERS = "1GB", 2, 1025
+# Of `load`: the default of --rows-per-file, and the flags that are for one output only.
+ROWS_PER_FILE = 65536
+FOR_FILES: tuple[str, ...] = ("rows_per_file",)
+FOR_COLLECTIONS = ("store", "metric", "sigma_weight", "replace", "unreadable")
 NEW = "OUT must be new, empty or an earlier {0}; it may not be this store, nor another one in use. Links are followed."
 
 
@@ -20,9 +24,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(program("service.store"), description="Load, dump and back up the latent store.")
     add_version_flag(parser)
-    store = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)  # before or after the subcommand
+    # The flag may stand before or after the subcommand.
+    store, sqlite, postgres = (argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS) for _ in range(3))
     for one in (parser, store):
         one.add_argument("--store", help="path of a sqlite file, or postgresql://... (default: VAE_STORE)")
+    sqlite.add_argument("--store", help="path of a sqlite file (default: VAE_STORE)")
+    postgres.add_argument("--store", help="postgresql://..., the address of a database (default: VAE_STORE)")
     commands = parser.add_subparsers(dest="command", required=True)
     loading = commands.add_parser(
         "load",
@@ -81,9 +88,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     loading.add_argument(
         "--rows-per-file",
         type=_count,
-        default=65536,
         metavar="N",
-        help="items of each Parquet file of --out; what is not in a file yet is encoded again after a kill (default: 65536)",
+        help="items of each Parquet file of --out; what is not in a file yet is encoded again after a kill (default: "
+        f"{ROWS_PER_FILE})",
     )
     loading.add_argument(
         "--unreadable", type=Path, metavar="FILE", help="write the items that cannot be read to this file, as lines of JSON"
@@ -98,8 +105,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--workers",
         type=_count,
         metavar="N",
-        help="encoders, each a process with VAE_THREADS threads, or one (default: one for each CPU for many items, at most "
-        "16; for few one in this process; with Ray as many as there is room for)",
+        help="encoders, each a process with VAE_THREADS threads, or one (default: from 20,000 items on one for each CPU, at "
+        "most 16, or 4 with a GPU; for fewer items one in this process; with Ray as many as there is room for)",
     )
     loading.add_argument(
         "--replace", action="store_true", help="encode again what is already there, and store it if it has changed"
@@ -115,7 +122,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         type=_share,
         default=0.01,
         metavar="SHARE",
-        help="share of unreadable files above which the exit status is 1; one file is always allowed (default: 0.01)",
+        help="share of unreadable items above which the exit status is 1; one item is always allowed (default: 0.01)",
     )
     loading.add_argument(
         "paths",
@@ -136,14 +143,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     dumping.add_argument("out", type=Path, metavar="OUT", help="path without .npz and .jsonl, which are added")
     backing = commands.add_parser(
         "backup",
-        parents=[store],
+        parents=[sqlite],
         help="copy the sqlite file to OUT",
         description=f"Copy the sqlite file to OUT. The store may be in use. {NEW.format('backup')}",
     )
     backing.add_argument("out", type=Path, metavar="OUT", help="path of the copy")
     indexing = commands.add_parser(
         "index",
-        parents=[store],
+        parents=[postgres],
         help="make the indexes of a large collection in PostgreSQL",
         description="Make the indexes of a large collection in PostgreSQL, while it is used. If the command is ended, run it "
         "again: what is finished stays.",
@@ -173,7 +180,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     indexing.add_argument(
         "--no-keys", action="store_true", help="make only the index over all items; those for keys that are there stay"
     )
-    indexing.add_argument("--memory", help=f"maintenance_work_mem while they are made (default: {MEMORY})")
+    indexing.add_argument(
+        "--memory", help=f"memory for making an index, such as 4GB (maintenance_work_mem; default: {MEMORY})"
+    )
     indexing.add_argument(
         "--workers", type=_workers, help=f"processes that make an index, 1 to {MOST_WORKERS} (default: {WORKERS})"
     )
@@ -189,18 +198,22 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _check_output(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """End the program if flags are for the other output."""
-    only = ("metric", "sigma_weight", "replace", "unreadable") if options.out is not None else ()
-    if wrong := [f"--{name.replace('_', '-')}" for name in only if getattr(options, name)]:
-        parser.error(f"{', '.join(wrong)}: only for collections, not with --out")
+    """End the program if flags are for the other output; set the one that has a default."""
+    if options.out is None:
+        reason, only = "only for --out, not with --collection", FOR_FILES
+    else:
+        reason, only = "only for collections, not with --out", FOR_COLLECTIONS
+    if wrong := [f"--{name.replace('_', '-')}" for name in only if getattr(options, name, None)]:
+        parser.error(f"{', '.join(wrong)}: {reason}")
+    options.rows_per_file = options.rows_per_file or ROWS_PER_FILE
 
 
 def _check_indexing(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """End the program if flags contradict each other; set those that have a default."""
     if options.drop and (useless := [f"--{name.replace('_', '-')}" for name in MAKING if getattr(options, name)]):
-        parser.error(f"--drop makes no indexes, so it cannot be combined with {', '.join(useless)}; leave one of both out")
+        parser.error(f"--drop makes no indexes, so it cannot be combined with {', '.join(useless)}; leave one of them out")
     if options.no_keys and (options.filter_key or options.range_key):
-        parser.error("--no-keys cannot be combined with --filter-key and --range-key; leave one of both out")
+        parser.error("--no-keys cannot be combined with --filter-key and --range-key; leave one of them out")
     options.memory, options.workers = options.memory or MEMORY, options.workers or WORKERS
 
 

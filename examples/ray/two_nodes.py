@@ -6,6 +6,7 @@ service is, and ends everything on Ctrl-C or SIGTERM. Each node has a proxy of S
 
 import argparse
 import contextlib
+import math
 import os
 import secrets
 import signal
@@ -23,6 +24,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "deploy" / "ray" / "serve.yaml"
+LAST_PORT = 65535
 MEMORY_BYTES = 80 << 20  # of each node's object store, which Serve hardly uses
 # The path of a socket may have so many bytes, the last of which are what Ray adds to the directory that it is given.
 SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
@@ -68,19 +70,33 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.ray.two_nodes", description=__doc__)
-    parser.add_argument("--nodes", type=int, default=2, help="number of nodes")
-    parser.add_argument("--port", type=int, default=0, help="port of the first node; 0: a free one")
-    parser.add_argument("--cpus", type=int, default=4, help="processors that each node says it has")
-    parser.add_argument("--replicas", type=int, default=2, help="least number of replicas")
-    parser.add_argument("--most-replicas", type=int, default=4, help="largest number of replicas")
-    parser.add_argument("--target", type=float, default=32, help="requests in progress per replica that Serve aims at")
-    parser.add_argument("--delay", type=float, default=10, help="seconds of more or less load until Serve scales")
-    parser.add_argument("--models-per-replica", type=int, default=0, help="models that are loaded when requests name them")
-    parser.add_argument("--store", default="", help="where latents are stored; otherwise a sqlite file for this run")
+    numbers = {
+        "nodes": (2, 1, "number of nodes"),
+        "port": (0, 0, "port of the first node; 0: a free one"),
+        "cpus": (4, 1, "CPUs that each node says it has"),
+        "replicas": (2, 1, "least number of replicas"),
+        "most-replicas": (4, 1, "largest number of replicas, or --replicas if that is more"),
+        "target": (32.0, 0.1, "requests in progress per replica that Serve aims at"),
+        "delay": (10.0, 0, "seconds of more or less load until Serve scales"),
+        "models-per-replica": (0, 0, "models that are loaded when requests name them; 0: all are loaded at the start"),
+    }
+    for name, (default, _, text) in numbers.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{text} (default: {default:g})")
+    parser.add_argument("--store", default="", help="where latents are stored (default: a sqlite file for this run)")
     parser.add_argument(
-        "--variable", action="append", default=[], metavar="NAME=VALUE", help="a variable for Ray and the service"
-    )
-    return parser.parse_args()
+        "--variable", action="append", default=[], metavar="NAME=VALUE",
+        help="a variable for Ray and the service; may be repeated (default: none)",
+    )  # fmt: skip
+    options = parser.parse_args()
+    for name, (_, least, _) in numbers.items():
+        if not least <= (value := getattr(options, name.replace("-", "_"))) < math.inf:
+            parser.error(f"--{name} must be at least {least:g}, not {value:g}")
+    if options.port > LAST_PORT:
+        parser.error(f"--port must be at most {LAST_PORT}, not {options.port}")
+    for variable in options.variable:
+        if not all(variable.partition("=")[:2]):
+            parser.error(f"--variable must be NAME=VALUE, not {variable!r}")
+    return options
 
 
 def check_length(directory: str) -> None:

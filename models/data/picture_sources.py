@@ -99,7 +99,10 @@ def read_npz(rest: str, _data_dir: Path, options: ReadOptions | None, _mirror: s
 def read_packed(rest: str, _data_dir: Path, options: ReadOptions | None, _mirror: str | None) -> Splits:
     """Read a file that `--pack` made."""
     own = _of_folders(options)
-    return split(from_file(expanded(rest), own), own.hold_out, own.validation)
+    path = expanded(rest)
+    if not path.exists() and not path.is_symlink():
+        raise DataError(f"{shown(path)}: no such file; make it with --data folder:PATH --pack {shown(path)}")
+    return split(from_file(path, own), own.hold_out, own.validation)
 
 
 def _of_folders(options: ReadOptions | None) -> FolderOptions:

@@ -63,7 +63,7 @@ def load_data(name: str, data_dir: Path, options: ReadOptions | None = None, mir
     prefix, rest = parts(name)
     if options is not None and options.pack and prefix in SOURCES and prefix not in PACKED_FROM:
         kinds = " and ".join(f"{one}PATH" for one in PACKED_FROM)
-        raise DataError(f"--pack FILE is for {kinds}, not for {shown(name)}: leave it out")
+        raise DataError(f"--pack FILE is for {kinds}, not for {shown(name)}: give --data folder:PATH, or leave --pack out")
     if prefix in SOURCES and rest:
         return SOURCES[prefix].read(rest, data_dir, options, mirror)
     path = expanded(rest or name)

@@ -32,7 +32,7 @@ RECORD = "_load.json"
 NOTICED = b"vae"  # key of the metadata of a file
 # Names of what a load was started with, for errors.
 OPTIONS = {
-    "digest": "the model is sha256:{}, it was sha256:{}; give the directory that has it with --models-dir",
+    "digest": "the model {2} is sha256:{0}, it was sha256:{1}; give the directory that has it with --models-dir",
     "device": "the device (VAE_DEVICE) is {}, it was {}",
     "engine": "the engine (VAE_ENGINE) is {}, it was {}",
     "precision": "the precision (VAE_PRECISION) is {}, it was {}",
@@ -88,8 +88,14 @@ class ParquetOutput:
                     f"{self._directory} was begun by an earlier version, which did not record everything that must stay the "
                     f"same ({', '.join(missing)}); choose a new directory"
                 )
+            own, earlier = self._about["model"], before.get("model")
+            if own != earlier and self._about["digest"] != before["digest"]:
+                raise LoadError(
+                    f"{self._directory} was begun with the model {earlier}, not with {own}: give --model {earlier}, or a new "
+                    "directory"
+                )
             changed = [
-                text.format(_stated(self._about[name]), _stated(before[name]))
+                text.format(_stated(self._about[name]), _stated(before[name]), own)
                 for name, text in OPTIONS.items()
                 if self._about[name] != before[name]
             ]

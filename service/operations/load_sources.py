@@ -101,6 +101,7 @@ def sources_of(
     pictures = [path for path in paths if path.suffix.lower() in SUFFIXES and not path.is_dir()]
     sources = [one for path in paths if path not in pictures for one in _sources(path, spec, prefix, columns)]
     if pictures:
+        _refuse(columns, pictures[0])
         names = [Path(_folder_name(path), path.name) if prefix else Path(path.name) for path in pictures]
         summary = [plural(len(pictures), "single picture"), *_surveyed(pictures, spec)]
         sources.append(_files(pictures[0], pictures, names, [{}] * len(pictures), summary))
@@ -115,12 +116,8 @@ def _sources(path: Path, spec: Preprocessing, prefix: bool, columns: ParquetColu
     files = [path] if path.suffix.lower() == PARQUET and not path.is_dir() else []
     if path.is_dir():
         files = parquet_files(path)
-    if not files and columns != ParquetColumns():
-        raise LoadError(
-            f"--id-column, --metadata-columns and --picture-column are for Parquet files and for tables, and {shown(path)} is "
-            "neither; leave them out; nothing was stored"
-        )
     if not files:
+        _refuse(columns, path)
         return [source_of(path, spec, prefix)]
     names = [file.relative_to(path).with_suffix("").as_posix() if path.is_dir() else file.stem for file in files]
     stems = [f"{_folder_name(path)}/{name}" if prefix else name for name in names]
@@ -128,6 +125,15 @@ def _sources(path: Path, spec: Preprocessing, prefix: bool, columns: ParquetColu
         return [_parquet(file, shown(stem), columns) for file, stem in zip(files, stems, strict=True)]
     except DataError as error:
         raise LoadError(f"{error}; nothing was stored") from None
+
+
+def _refuse(columns: ParquetColumns | None, path: Path) -> None:
+    """Raise LoadError if columns are named, for a path that has none."""
+    if columns not in (None, ParquetColumns()):
+        raise LoadError(
+            f"--id-column, --metadata-columns and --picture-column are for Parquet files and for tables, and {shown(path)} is "
+            "neither; leave them out; nothing was stored"
+        )
 
 
 def source_of(path: Path, spec: Preprocessing, prefix: bool = False) -> Source:

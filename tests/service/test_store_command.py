@@ -228,11 +228,11 @@ INDEX = ["index", "--store", "postgresql://localhost:1/none", "--collection", "s
         (["--workers", "99999"], "argument --workers: must be a whole number from 1 to 1025, not '99999'"),
         (
             ["--drop", "--filter-key", "label", "--numbers", "float16", "--workers", "2"],
-            "--drop makes no indexes, so it cannot be combined with --numbers, --filter-key, --workers; leave one of both out",
+            "--drop makes no indexes, so it cannot be combined with --numbers, --filter-key, --workers; leave one of them out",
         ),
         (
             ["--no-keys", "--range-key", "year"],
-            "--no-keys cannot be combined with --filter-key and --range-key; leave one of both out",
+            "--no-keys cannot be combined with --filter-key and --range-key; leave one of them out",
         ),
     ],
 )
@@ -245,6 +245,17 @@ def test_flags_of_index_that_make_no_sense_are_refused(
     assert capsys.readouterr().err.endswith(f"error: {reason}\n")
 
 
-def test_index_says_that_the_database_cannot_be_reached(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_flags_for_files_are_refused_for_a_collection(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["load", "--collection", "some", "--rows-per-file", "10", "pictures"])
+    assert "error: --rows-per-file: only for --out, not with --collection\n" in capsys.readouterr().err
+
+
+def test_index_says_which_database_it_needs(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", "--collection", "some"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        f"the store is {setting / 'latents.db'}, a sqlite file, which needs no indexes; name a database with --store" in said
+    )
     assert main(INDEX) == 1
     assert "error: the database cannot be reached, so no index was changed: " in capsys.readouterr().err

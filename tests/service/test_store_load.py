@@ -232,6 +232,7 @@ def test_a_new_collection_has_the_distance_of_its_model_or_of_the_flags(
         ("load --collection some a a", "a is given twice, perhaps under another name; give it once"),
         ("load --collection some a link", "link is given twice"),
         ("load --collection some --prefix a a/0.png", "which is also in a; nothing was stored; load the paths into different"),
+        ("load --collection some --id-column x a/0.png", "are for Parquet files and for tables, and a/0.png is neither"),
         ("load --collection some nix", "nix: no such file or folder; check the path"),
         ("load --collection some bad.png", "none of the pictures could be read, so none was added; the first one is bad.png"),
     ],

@@ -4,6 +4,7 @@ Each index is made concurrently, so that items can be added and found meanwhile.
 finished stays and is used; the next call removes what is not, and goes on. Knows nothing of the command line.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from service.store.filters import usable_key
 from service.store.interface import BadItem, Collection, StoreBusy, StoreError, StoreUnavailable, StoreUnusable
 from service.store.postgres.filters import ordered, place
 from service.store.postgres.graph import (
+    FLAT,
     HALF,
     HALF_MOST,
     MAX_INDEXED,
@@ -31,6 +33,9 @@ from service.store.postgres.key_plan import KeyPlan, Planner
 from service.store.postgres.measured_recall import PROMISED, K, is_due, measure
 from service.store.postgres.schema import LOCK, PgConnection, migrate, table
 from service.store.postgres.work import find
+
+# What a name ends with if the index is over a part of the items; a weight has more digits.
+PART = re.compile("_[0-9a-f]{12}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,18 @@ class _Builder:
         valid.add(name)
 
     def _drop(self, name: str, why: str = "") -> None:
-        self.tell(f"dropping the index {name}{why}")
+        self.tell(f"dropping the {_words(name, self.number)}{why}")
         self.connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
         self.dropped += 1
+
+
+def _words(name: str, number: int) -> str:
+    """Return what an index of a collection is, for people."""
+    what = name.removeprefix(f"{table(number)}_")
+    if name == directionless_index(number):
+        return "index of the means of length 0"
+    if what.startswith(("key_", "range_")):
+        return f"index of a key ({name})"
+    method = "flat" if FLAT in what else "HNSW"
+    is_of_part = PART.search(what) is not None
+    return f"{method} index over " + (f"the items of a value or an interval ({name})" if is_of_part else "all items")

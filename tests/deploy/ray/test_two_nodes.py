@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.ray.two_nodes import OF_RAY, SOCKET_PATH_BYTES, check_length
+from examples.ray.two_nodes import OF_RAY, SOCKET_PATH_BYTES, check_length, main
 from tests.live.server import ROOT, environment
 
 
@@ -29,3 +29,24 @@ def test_what_just_fits_is_taken() -> None:
     check_length(directory)
     with pytest.raises(SystemExit):
         check_length(directory + "x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("--variable foo", "--variable must be NAME=VALUE, not 'foo'"),
+        ("--variable =foo", "--variable must be NAME=VALUE, not '=foo'"),
+        ("--nodes 0", "--nodes must be at least 1, not 0"),
+        ("--models-per-replica -1", "--models-per-replica must be at least 0, not -1"),
+        ("--target nan", "--target must be at least 0.1, not nan"),
+        ("--port 70000", "--port must be at most 65535, not 70000"),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_ray_starts(
+    arguments: str, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["two_nodes", *arguments.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"error: {reason}\n")

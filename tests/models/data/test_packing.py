@@ -187,9 +187,9 @@ def test_a_model_that_takes_other_pictures(folder: Path, pack: Path) -> None:
 def test_refused(folder: Path, pack: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="lies in the folder"):
         load(f"folder:{folder}", pack=folder / "deep" / "x.safetensors")
-    with pytest.raises(DataError, match="is for folder:PATH and npz:PATH, not for mnist"):
+    with pytest.raises(DataError, match="not for mnist: give --data folder:PATH, or leave --pack out"):
         load("mnist", pack=pack)
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match=f"no such file; make it with --data folder:PATH --pack {pack}"):
         load(f"packed:{pack}")
     with pytest.raises(DataError, match="corrupt"):
         _all_corrupt(tmp_path, pack)

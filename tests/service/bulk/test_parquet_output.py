@@ -208,14 +208,15 @@ def test_the_record_of_an_earlier_version_does_not_say_enough(setting: Path, cap
     [
         ("options", "--invert is yes, it was not given. A directory has one load of the same items with the same options"),
         ("rows", "--rows-per-file is 51, it was 50."),
-        ("model", "the model is sha256:"),
+        ("model", "the model grey is sha256:"),
+        ("name", "was begun with the model grey, not with colour: give --model grey, or a new directory"),
         ("more", "there are 3 items, there were 2; the items have other ids"),
         ("renamed", "the items have other ids"),
         ("lost record", "has files of something else, such as part-000000.parquet; choose a new directory"),
         ("torn record", "_load.json is not the record of a load"),
         ("torn part", "part-000000.parquet is not a part of this load"),
         ("in use", "is writing into"),
-        ("metric", "--metric: only for collections, not with --out"),
+        ("metric", "--store, --metric: only for collections, not with --out"),
     ],
 )
 def test_what_has_changed_is_refused(
@@ -230,10 +231,12 @@ def test_what_has_changed_is_refused(
     elif change == "rows":
         more = ["--rows-per-file", "51"]
     elif change == "metric":
-        more = ["--metric", "w2"]
+        more = ["--metric", "w2", "--store", "some.db"]
     elif change == "model":
         shutil.copytree(weights / "colour", setting / "others" / "grey")
         more = ["--models-dir", setting / "others"]
+    elif change == "name":
+        more = ["--model", "colour"]
     elif change == "more":
         (folder / "new.png").write_bytes(files(1)[0])
     elif change == "renamed":
@@ -253,7 +256,7 @@ def test_what_has_changed_is_refused(
     else:
         assert load(out, folder, *more) == 1
     assert words in capsys.readouterr().err
-    if change in ("options", "rows", "model", "more", "renamed", "in use"):
+    if change in ("options", "rows", "model", "name", "more", "renamed", "in use"):
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 

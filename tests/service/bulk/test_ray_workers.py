@@ -90,7 +90,9 @@ def test_what_ray_cannot_load_is_refused_before_anything_starts(
     assert not (setting / "out").exists()
 
 
-def test_only_pictures_are_for_ray(setting: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_pictures_are_for_ray_and_for_some_flags(
+    setting: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def connect() -> NoReturn:
         pytest.fail("Ray was started")
 
@@ -99,6 +101,11 @@ def test_only_pictures_are_for_ray(setting: Path, monkeypatch: pytest.MonkeyPatc
     (setting / "drawings").mkdir()
     assert main(["load", "--out", str(setting / "out"), *arguments, str(setting / "drawings")]) == 1
     assert "--engine ray is for pictures, and 'strokes' is no model of pictures" in capsys.readouterr().err
+    assert (
+        main(["load", "--out", str(setting / "out"), *arguments, "--prefix", "--invert", "yes", str(setting / "drawings")])
+        == 1
+    )
+    assert "--invert, --prefix: only for pictures, and 'strokes' is no model of pictures; leave it" in capsys.readouterr().err
 
 
 @pytest.mark.soak

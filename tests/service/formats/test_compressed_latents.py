@@ -155,7 +155,18 @@ def test_the_example_decodes_the_latents_without_the_service(count: int, tmp_pat
     sent = latents(count)
     (tmp_path / "file").write_bytes(sent.to_bytes())
     program = Path(__file__).parents[3] / "examples" / "decode_latents.py"
-    assert len(program.read_text().splitlines()) <= 30
+    assert len(program.read_text().splitlines()) <= 31
+    (tmp_path / "short").write_bytes(b"")
+    for arguments, reason in (
+        (["nix", "z.npy"], "IN must be a file"),
+        (["file"], "OUT.npy"),
+        (["short", "z.npy"], "no file of"),
+    ):
+        ended = subprocess.run(
+            [sys.executable, program, *arguments], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60
+        )
+        assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+        assert reason in ended.stderr
     done = subprocess.run(
         [sys.executable, program, "file", "z.npy"], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60
     )

@@ -9,7 +9,7 @@ import pytest
 from service.environment import SettingsError
 from service.settings import Settings
 from service.store.postgres.check_address import WrongAddress, check_address
-from service.store_addresses import check_store_addresses
+from service.store_addresses import check_store_addresses, shown_address
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,18 @@ def test_the_programs_end_with_one_line(command: list[str], status: int) -> None
     assert ended.stderr == (
         "error: VAE_STORE has no valid address of PostgreSQL: there is no parameter 'hast'; did you mean 'host'?\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://user:secret@host:5433/vae?sslmode=require", "postgresql://host:5433/vae"),
+        ("postgres://user:se?cr@et@host/vae", "postgresql://host/vae"),
+        ("postgresql://a:1,b:2/vae?password=secret", "postgresql://a:1,b:2/vae"),
+        ("postgresql:///vae?host=/tmp/pg&user=me&password=secret", "postgresql:///vae?host=/tmp/pg"),
+        ("postgresql://%2Ftmp%2Fpg:5433/vae", "postgresql:///vae?host=/tmp/pg&port=5433"),
+        ("postgresql://", "postgresql:///"),
+    ],
+)
+def test_what_is_shown_of_an_address_says_which_server_and_no_password(address: str, shown: str) -> None:
+    assert shown_address(address) == shown

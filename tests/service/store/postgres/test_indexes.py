@@ -157,7 +157,9 @@ async def test_the_command_says_what_it_did(database: str, capsys: pytest.Captur
             (["--drop"], "done; vector indexes dropped: 1. Searches are exact now, and slow in a large collection; run the "),
         ):
             assert await asyncio.to_thread(main, [*command, *more]) == 0
-            assert capsys.readouterr().out.splitlines()[-1].startswith(last)
+            said = capsys.readouterr().out.splitlines()
+            assert said[-1].startswith(last)
+        assert said[0] == "dropping the HNSW index over all items"
         assert not graphs(database)
         assert await asyncio.to_thread(main, [*command, "--memory", "much"]) == 1
         assert "error: PostgreSQL does not accept the memory 'much': " in capsys.readouterr().err
