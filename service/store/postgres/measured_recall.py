@@ -1,6 +1,7 @@
 """How many candidates a search has to ask of the HNSW index over all items, by measuring: that depends on the items.
 
-Random vectors of 32 numbers need five times as many as those of most nets. Knows nothing of searches by users.
+275 candidates found 0.99 of the nearest among a million items of a benchmark, and 0.88 among a million random vectors of 32
+numbers. Knows nothing of searches by users.
 """
 
 import numpy as np
