@@ -124,8 +124,8 @@ async def advise(store: LatentStore, name: str) -> None:
 
     if (await store.collection(name)).count >= LEAST_EXPECTED:
         print(
-            f"searches with filters are fast after `python -m service.store index --collection {name}`, which makes indexes "
-            "for the keys of the metadata",
+            f"searches are fast, also with filters, after `python -m service.store index --collection {name}`, which makes "
+            "indexes for the keys of the metadata",
             flush=True,
         )
 
@@ -241,7 +241,10 @@ def _report(counts: Counts, total: int, options: argparse.Namespace, word: str, 
         for line in pixel_lines(counts.least, counts.most):
             print(line)
     if counts.there and options.out is None and not options.replace:
-        print("what is already there is not encoded again; --replace does it, --prefix tells pictures of other folders apart")
+        print(
+            "what is already there is not encoded again; --replace does it, and takes the metadata of these files; --prefix "
+            "tells pictures of other folders apart"
+        )
     named = "named above, with the reasons" if file is None else f"named in {file}, with the reasons"
     print(
         f"found {plural(total, word)}: added {counts.added:,}, replaced {counts.replaced:,}, already there "

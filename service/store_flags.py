@@ -181,7 +181,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--no-keys", action="store_true", help="make only the index over all items; those for keys that are there stay"
     )
     indexing.add_argument(
-        "--memory", help=f"memory for making an index, such as 4GB (maintenance_work_mem; default: {MEMORY})"
+        "--memory", help=f"memory for making an index, with its unit, such as 4GB (maintenance_work_mem; default: {MEMORY})"
     )
     indexing.add_argument(
         "--workers", type=_workers, help=f"processes that make an index, 1 to {MOST_WORKERS} (default: {WORKERS})"

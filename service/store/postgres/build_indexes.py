@@ -110,6 +110,7 @@ class _Builder:
         self.connection, self.number, self.collection = connection, number, collection
         self.wanted, self.tell = wanted, tell
         self.made = self.kept = self.dropped = 0
+        self.lacks_key = False  # one of those that the command names
 
     def build(self) -> None:
         """Do the work."""
@@ -119,9 +120,10 @@ class _Builder:
         if self.wanted.no_graphs:
             for name in sorted(there.graphs - there.invalid):
                 self._drop(name)
+            numbers = " and with --numbers float16" if there.graph.half and there.has_graph else ""
             self.tell(
                 f"done; vector indexes dropped: {self.dropped}. Searches are exact now, and slow in a large collection; run "
-                "the command again without --drop after loading"
+                f"the command again without --drop{numbers} after loading"
             )
             return
         graph = there.graph if self.wanted.half is None else replace(there.graph, half=self.wanted.half)
@@ -159,8 +161,12 @@ class _Builder:
                 self.connection.execute(comment(self.connection, self.number, key, plan.bounds.get(key, [])).encode())
         self.connection.execute(f"ANALYZE {table(self.number)}")
         kept = {graph.name, *(part.name for part in plan.parts), *self._kept(there, graph, plan)}
-        for name in sorted((there.graphs - there.invalid) - kept):
-            self._drop(name, ", which is of other numbers, or of a value that is rare now")
+        others = sorted((there.graphs - there.invalid) - kept)
+        if others and self.lacks_key:
+            self.tell("no index is dropped, since a key that was named is missing")
+            others = []
+        for name in others:
+            self._drop(name, ", of other numbers, of a value that is rare now, or of a key that --filter-key does not name")
         self.tell(f"done; indexes made: {self.made}, there already: {self.kept}, dropped: {self.dropped}")
 
     def _measure(self, graph: Graph) -> None:
@@ -183,6 +189,7 @@ class _Builder:
         [(has_any,)] = self.connection.execute(query.encode(), parameters)
         if not has_any:
             self.tell(f"no item has {what}, so no index of it is made; check how the key is written")
+            self.lacks_key = True
         return bool(has_any)
 
     def _kept(self, there: Indexes, graph: Graph, plan: KeyPlan) -> set[str]:

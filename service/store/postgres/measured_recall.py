@@ -42,7 +42,7 @@ def measure(connection: PgConnection, graph: Graph, count: int) -> Measured:
 
 def is_due(before: Measured | None, count: int) -> bool:
     """Return whether to measure a collection with so many items now, for which something may have been measured before."""
-    return count >= LEAST_ITEMS and (before is None or not before.items / GROWN <= count <= before.items * GROWN)
+    return count >= LEAST_ITEMS and (before is None or not before.items / GROWN < count < before.items * GROWN)
 
 
 def _queries(connection: PgConnection, graph: Graph, count: int) -> Floats:
