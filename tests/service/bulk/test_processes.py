@@ -162,4 +162,6 @@ def test_ctrl_c_does_nothing_in_the_processes(setting: Path, folder: Path) -> No
 
 def is_importing(process: psutil.Process) -> bool:
     """Whether it is an encoder that has been busy for a moment; packages take it more than a second."""
-    return "spawn_main" in " ".join(process.cmdline()) and process.cpu_times().user > 0.2
+    with suppress(psutil.NoSuchProcess):  # a helper of a package that has ended
+        return "spawn_main" in " ".join(process.cmdline()) and process.cpu_times().user > 0.2
+    return False
