@@ -117,7 +117,7 @@ def test_parquet_files_name_what_was_left_out(setting: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["some.csv", "--invert", "yes"], "--background, --invert and --picture-column are for pictures"),
+        (["some.csv", "--invert", "yes"], "--invert: only for pictures, and 'penguins' is no model of pictures"),
         (["missing.csv"], "missing.csv"),
         (["some.csv", "some.csv"], "two of the paths are called 'some'"),
     ],

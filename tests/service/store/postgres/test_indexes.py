@@ -153,13 +153,14 @@ async def test_the_command_says_what_it_did(database: str, capsys: pytest.Captur
         for more, last in (
             (["--filter-key", "kind"], "done; indexes made: 3, there already: 1, dropped: 0"),
             (["--filter-key", "kind"], "done; indexes made: 0, there already: 4, dropped: 0"),
-            (["--filter-key", "other"], "done; indexes made: 0, there already: 1, dropped: 2"),
-            (["--drop"], "done; vector indexes dropped: 1. Searches are exact now, and slow in a large collection; run the "),
+            (["--filter-key", "other"], "done; indexes made: 0, there already: 1, dropped: 0"),
+            (["--filter-key", "at"], "done; indexes made: 3, there already: 1, dropped: 2"),
+            (["--drop"], "done; vector indexes dropped: 3. Searches are exact now, and slow in a large collection; run the "),
         ):
             assert await asyncio.to_thread(main, [*command, *more]) == 0
             said = capsys.readouterr().out.splitlines()
             assert said[-1].startswith(last)
-        assert said[0] == "dropping the HNSW index over all items"
+        assert "dropping the HNSW index over all items" in said
         assert not graphs(database)
         assert await asyncio.to_thread(main, [*command, "--memory", "much"]) == 1
         assert "error: PostgreSQL does not accept the memory 'much': " in capsys.readouterr().err
