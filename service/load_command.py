@@ -165,8 +165,8 @@ def _sources(options: argparse.Namespace, model: ServedModel) -> list[Source]:
     flags = {name: getattr(options, name) for name in ("background", "invert", "picture_column", "prefix")}
     if wrong := [f"--{name.replace('_', '-')}" for name, value in flags.items() if value]:
         raise LoadError(
-            f"{', '.join(wrong)}: only for pictures, and {model.name!r} is no model of pictures; leave it out; "
-            "nothing was stored"
+            f"{', '.join(wrong)}: only for pictures, and {model.name!r} is no model of pictures; leave out what it does not "
+            "take; nothing was stored"
         )
     if options.engine == "ray":
         raise LoadError(
@@ -183,7 +183,7 @@ def _check_files(options: argparse.Namespace) -> None:
         _check_files_of_ray(options)
     if options.out is None:
         return
-    import service.bulk.parquet_output  # noqa: F401 - an extra; that it lacks is told before everything is looked at
+    import service.bulk.parquet_output  # noqa: F401 - an extra: if it is missing, that is told before all is looked at
 
     for path in map(expanded, options.paths):
         if path.is_dir() and options.out.resolve().is_relative_to(path.resolve()):

@@ -163,7 +163,7 @@ class _Builder:
         kept = {graph.name, *(part.name for part in plan.parts), *self._kept(there, graph, plan)}
         others = sorted((there.graphs - there.invalid) - kept)
         if others and self.lacks_key:
-            self.tell("no index is dropped, since a key that was named is missing")
+            self.tell("no index is dropped, since no item has a key that was named; name others and run the command again")
             others = []
         for name in others:
             self._drop(name, ", of other numbers, of a value that is rare now, or of a key that --filter-key does not name")

@@ -6,6 +6,7 @@ Names and comments say what an index is of, so that the catalog of PostgreSQL is
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,6 +17,7 @@ from service.store.postgres.graph import (
     FLAT,
     HALF,
     Graph,
+    directionless_index,
     directionless_statement,
     indexed,
     interval,
@@ -160,12 +162,12 @@ def _indexes(connection: PgConnection, number: int, collection: Collection) -> I
         (range_start(number), [graph.name, half.name], table(number)),
     ).fetchall()
     commented = [row[5] for row in rows if row[5] is not None]
-    comments = {row[0]: json.loads(row[4]) for row in rows if row[4]}
+    comments = {row[0]: _noted(row[4]) for row in rows if row[4]}
     valid = frozenset(row[0] for row in rows if row[1])
     # After a change of the metric the new index has the numbers that the old one had.
     was_half = graph.name not in valid and any(HALF in row[0] for row in rows)
     chosen = half if half.name in valid or was_half else graph
-    measured = comments.pop(chosen.name, None)
+    measured = comments.get(chosen.name, {})
     return Indexes(
         chosen,
         valid,
@@ -173,10 +175,19 @@ def _indexes(connection: PgConnection, number: int, collection: Collection) -> I
         frozenset(row[0] for row in rows if row[2]),
         {row[0]: row[3] for row in rows if row[1]},
         _intervals([one for one in comments.values() if "bounds" in one]),
-        measured and Measured(**measured),
+        Measured(**measured) if measured.keys() == Measured.__annotations__.keys() else None,
         commented,
         _state(connection, number, commented),
     )
+
+
+def _noted(comment: str) -> dict[str, Any]:
+    """Return what `index` has written on an index; nothing of a comment that somebody else has written."""
+    with suppress(ValueError):
+        found = json.loads(comment)
+        if isinstance(found, dict):
+            return found
+    return {}
 
 
 def _intervals(noted: Sequence[dict[str, Any]]) -> dict[str, list[Interval]]:
@@ -198,8 +209,10 @@ def make_index(connection: PgConnection, number: int, collection: Collection) ->
         connection.execute(f"DROP INDEX {name}")
     if there.graph.is_possible:
         connection.execute(there.graph.statement(connection))
-        if there.graph.metric == "cosine":
-            connection.execute(directionless_statement(number))
+    if there.graph.metric == "cosine":
+        connection.execute(directionless_statement(number))
+    else:
+        connection.execute(f"DROP INDEX IF EXISTS {directionless_index(number)}")
 
 
 def _others(there: Indexes) -> Iterator[str]:

@@ -4,6 +4,9 @@
 numbers. Knows nothing of searches by users.
 """
 
+from bisect import bisect_left
+from functools import cache, partial
+
 import numpy as np
 
 from service.store.interface import Floats
@@ -25,19 +28,12 @@ STREAM = "vae_measured"
 
 
 def measure(connection: PgConnection, graph: Graph, count: int) -> Measured:
-    """Compare what the index finds with exact answers. The connection commits each statement."""
+    """Compare what the index finds with exact answers. The connection must be in autocommit mode."""
     queries = _queries(connection, graph, count)
     farthest = _exact(connection, graph, queries)
-    recall = {CHOICES[-1]: _recall(connection, graph, queries, farthest, CHOICES[-1])}
-    low, high = 0, len(CHOICES) - 1
-    while low < high:
-        middle = (low + high) // 2
-        recall[CHOICES[middle]] = _recall(connection, graph, queries, farthest, CHOICES[middle])
-        if recall[CHOICES[middle]] >= WANTED:
-            high = middle
-        else:
-            low = middle + 1
-    return Measured(CHOICES[high], recall[CHOICES[high]], count)
+    recall = cache(partial(_recall, connection, graph, queries, farthest))
+    chosen = CHOICES[bisect_left(CHOICES, WANTED, hi=len(CHOICES) - 1, key=recall)]
+    return Measured(chosen, recall(chosen), count)
 
 
 def is_due(before: Measured | None, count: int) -> bool:
@@ -46,11 +42,11 @@ def is_due(before: Measured | None, count: int) -> bool:
 
 
 def _queries(connection: PgConnection, graph: Graph, count: int) -> Floats:
-    percent = min(100.0, 200.0 * QUERIES / max(count, 1))
-    sampled = f"SELECT {_sent(graph)} FROM {table(graph.number)} TABLESAMPLE BERNOULLI (%s) REPEATABLE (0) LIMIT %s"  # noqa: S608
-    rows = connection.execute(sampled, (percent, QUERIES)).fetchall()
-    points = _compared(graph, [row[0] for row in rows])
-    beside = np.random.default_rng(0).standard_normal(points.shape, np.float32) * BESIDE * points.std(0)
+    percent, rng = min(100.0, 200.0 * QUERIES / max(count, 1)), np.random.default_rng(0)  # twice as many, about
+    sampled = f"SELECT {_sent(graph)} FROM {table(graph.number)} TABLESAMPLE BERNOULLI (%s) REPEATABLE (0)"  # noqa: S608
+    rows = connection.execute(sampled, (percent,)).fetchall()
+    points = _compared(graph, [rows[i][0] for i in rng.permutation(len(rows))[:QUERIES]])
+    beside = rng.standard_normal(points.shape, np.float32) * BESIDE * points.std(0)
     beside[:, graph.dim :] = 0  # sigma must stay positive
     return np.asarray(points + beside, np.float32)
 

@@ -92,3 +92,14 @@ async def test_too_many_that_are_missed_are_told(store: PgvectorStore, database:
     await fill(store, "l2")
     lines = build(database)
     assert any(line.startswith("warning: searches may miss more than 3% of the nearest items") for line in lines)
+
+
+@pytest.mark.parametrize("comment", ["ours, do not drop", "[1]", '{"owner": "search"}', '{"candidates": 7}'])
+async def test_comments_of_others_are_left_out(store: PgvectorStore, database: str, comment: str) -> None:
+    await fill(store, "l2")
+    with psycopg.connect(database, autocommit=True) as connection:
+        number, collection = find(connection, "digits")
+        connection.execute(f"COMMENT ON INDEX {indexes(connection, number, collection).graph.name} IS '{comment}'".encode())
+        assert indexes(connection, number, collection).measured is None
+    assert len((await store.search("digits", DIGEST, Search([Query(np.zeros(DIM, np.float32))], 3, "l2"))).neighbors) == 1
+    assert any("measuring" in line for line in build(database))
