@@ -281,3 +281,9 @@ def test_importing_the_service_starts_nothing() -> None:
         "assert not {'diffusers', 'onnx', 'onnxruntime', 'prometheus_client', 'opentelemetry.sdk'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)
+
+
+def test_a_proxy_of_ray_imports_no_models() -> None:
+    """Ray starts a proxy anew that is not ready within 15 s, which importing PyTorch alone can take."""
+    program = "import sys, deploy.ray.proxy\nassert not {'torch', 'fastapi', 'pydantic', 'pandas'} & set(sys.modules)\n"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from urllib.parse import parse_qs, unquote
 
 from ray import serve
 from starlette.responses import Response
 
+from deploy.ray.named_model import model_of
 from service.asgi import ASGIApp, Receive, Scope, Send
 from service.http.access.guard import REASONS
 from service.http.registry import OPEN
@@ -22,10 +22,6 @@ from service.inference.catalog import Catalog, find
 from service.rest.errors import describe
 from service.settings import Settings
 from service.state import State
-
-# Serve routes a request by this header; it takes hyphens for underscores.
-MODEL_HEADER = b"serve_multiplexed_model_id"
-MODEL_PATH = "/models/"
 
 
 class ModelsOnDemand:
@@ -138,16 +134,3 @@ class _CannotLoad(Exception):
     def __init__(self, reason: Exception) -> None:
         super().__init__(str(reason))
         self.reason = reason
-
-
-def model_of(path: str, scope: Scope) -> str | None:
-    """Return the model that the head of a request names: in its query, in its path, or in Serve's header."""
-    named = parse_qs(scope["query_string"].decode("latin-1")).get("model")
-    if named:
-        return str(named[-1])
-    if path.startswith(MODEL_PATH):
-        return unquote(path.removeprefix(MODEL_PATH).partition("/")[0]) or None
-    for name, value in scope["headers"]:
-        if name.replace(b"-", b"_") == MODEL_HEADER:
-            return str(value.decode("latin-1"))
-    return None

@@ -8,7 +8,7 @@ The variable must be set where Ray is started (`ray start`), on every machine. K
 
 from starlette.middleware import Middleware
 
-from deploy.ray.models_on_demand import MODEL_HEADER, model_of
+from deploy.ray.named_model import MODEL_HEADER, model_of
 from service.asgi import ASGIApp, Receive, Scope, Send
 from service.http.request_id import PLAIN, new_request_id
 

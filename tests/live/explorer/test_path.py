@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.live.chromium import Watched
 from tests.live.pictures import text
@@ -95,8 +95,13 @@ def test_items_without_a_density_have_frames_and_a_sentence(page: Page, watched:
     with httpx.Client(base_url=service.url) as client:
         client.put("/collections/alike", json={"model": "mnist"}).raise_for_status()
         client.post("/collections/alike/items", json={"items": items}).raise_for_status()
+    held: list[Route] = []  # until the page has asked for densities, which it does not once it knows that there are none
+    page.route("**/coverage?*", lambda route: held.append(route))
     with page.expect_response(lambda answer: answer.status == 422 and answer.request.method == "POST"):
         page.goto("/explore#model=mnist&collection=alike&steps=5&graph=1")
+    for route in held:
+        route.continue_()
+    page.unroute("**/coverage?*")
     expect(page.get_by_test_id("path-hint")).to_contain_text("no line below the strips: the bandwidth (auto) is 0")
     for method in ("linear", "slerp", "matched", "graph"):
         frame(page, method, 4).wait_for()

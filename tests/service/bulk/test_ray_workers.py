@@ -105,7 +105,10 @@ def test_only_pictures_are_for_ray_and_for_some_flags(
         main(["load", "--out", str(setting / "out"), *arguments, "--prefix", "--invert", "yes", str(setting / "drawings")])
         == 1
     )
-    assert "--invert, --prefix: only for pictures, and 'strokes' is no model of pictures; leave it" in capsys.readouterr().err
+    assert (
+        "--invert, --prefix: only for pictures, and 'strokes' is no model of pictures; leave out what"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.soak
