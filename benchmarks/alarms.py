@@ -22,6 +22,7 @@ from benchmarks.process import StartError, free_port, running
 from benchmarks.service import READY
 from models.data import class_names, load_data
 from models.readers.download import DataError
+from models.train.flag_types import whole
 from models.train.flags import default_data_dir
 
 MODEL, CLOTHES, DIGITS = "fashion-mnist-40", "fashion-mnist", "mnist"
@@ -73,7 +74,9 @@ def distance(p: NDArray[np.float64]) -> str:
 def main() -> int:
     """Measure and print. Exit status: 1 if the service fails or a data set is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.alarms", description="Alarms of /score by kind of picture.")
-    parser.add_argument("--pictures", type=int, default=2000, help="test pictures of each kind (default: %(default)s)")
+    parser.add_argument(
+        "--pictures", type=whole(1, 60_000), default=2000, help="test pictures of each kind (default: %(default)s)"
+    )
     parser.add_argument(
         "--data-dir", type=Path, default=default_data_dir(), help="directory of the data sets (default: %(default)s)"
     )

@@ -26,6 +26,7 @@ from benchmarks.bulk_pictures import make_pictures, write_sources
 from benchmarks.report import heading, progress, table
 from models.checkpoint import read
 from models.readers.left_out import listed
+from models.train.flag_types import positive, whole
 from service.inference.catalog import find
 from service.settings import SHIPPED_WEIGHTS
 
@@ -97,10 +98,12 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bulk", description=__doc__)
     parser.add_argument("--model", default="mnist-40", help="a model that ships (default: mnist-40)")
-    parser.add_argument("--count", type=int, default=200_000, help="pictures (default: 200,000)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="encoders (default: one for each CPU)")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=6, help="of each measurement (default: 6)")
+    parser.add_argument("--count", type=whole(4, 100_000_000), default=200_000, help="pictures (default: 200,000)")
+    parser.add_argument(
+        "--processes", type=whole(1, 256), default=os.cpu_count() or 1, help="encoders (default: one for each CPU)"
+    )
+    parser.add_argument("--rounds", type=whole(1, 100), default=3)
+    parser.add_argument("--seconds", type=positive(), default=6, help="of each measurement (default: 6)")
     parser.add_argument("--only", nargs="+", default=["files", "collection", "ray"], choices=["files", "collection", "ray"])
     parser.add_argument(
         "--sources", nargs="+", default=list(SOURCES), choices=list(SOURCES), help="png, parquet, npy (default: all)"
@@ -111,11 +114,6 @@ def main() -> None:
         parser.error(
             f"there is no model {options.model!r} that ships, only {listed(list(names), most=20)}; choose one with --model"
         )
-    for name, least in (("count", 4), ("processes", 1), ("rounds", 1)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name} must be at least {least}, not {getattr(options, name)}")
-    if options.seconds <= 0:
-        parser.error(f"--seconds must be above 0, not {options.seconds:g}")
     os.environ["VAE_DEVICE"], os.environ["VAE_THREADS"] = "cpu", "1"
     manifest = read(SHIPPED_WEIGHTS / options.model).manifest
     if (kind := manifest.model.kind) != "picture":

@@ -27,6 +27,8 @@ sys.path.insert(0, str(ROOT / "client"))
 import vae_client
 from vae_client.batches import BATCH_SIZE
 
+from models.train.flag_types import whole
+
 PICTURES = 10_000
 
 
@@ -100,11 +102,15 @@ COLUMNS = ("client", "pictures/s", "spread", "share of wrk")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print. Exit status: 1 if the server fails or wrk is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.client", description="Measure the Python client.")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of all clients in turn (default: %(default)s)")
-    parser.add_argument("--seconds", type=int, default=2, help="length of a run of wrk (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of the other clients in a round (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="pictures in a request (default: %(default)s)")
-    parser.add_argument("--concurrency", type=int, default=4, help="requests at once (default: %(default)s)")
+    parser.add_argument("--rounds", type=whole(1, 100), default=5, help="rounds of all clients in turn (default: %(default)s)")
+    parser.add_argument("--seconds", type=whole(1, 600), default=2, help="length of a run of wrk (default: %(default)s)")
+    parser.add_argument(
+        "--repeats", type=whole(1, 100), default=3, help="runs of the other clients in a round (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch-size", type=whole(1, 4096), default=BATCH_SIZE, help="pictures in a request (default: %(default)s)"
+    )
+    parser.add_argument("--concurrency", type=whole(1, 1024), default=4, help="requests at once (default: %(default)s)")
     options = parser.parse_args(arguments)
     port = free_port()
     command = [sys.executable, "-m", "service", "--port", str(port)]

@@ -26,6 +26,7 @@ from benchmarks.load import LoadError, Request
 from benchmarks.process import Running, StartError, environment, free_port, running
 from benchmarks.service import READY
 from benchmarks.workload import DIFFERENT_REQUESTS, MODEL, ROOT, Traffic, sample_request, traffic
+from models.train.flag_types import whole
 
 CONNECTIONS, WARM_UP_SECONDS = 64, 1
 # The name of what is no function: the event loop.
@@ -215,15 +216,15 @@ def functions(runs: Sequence[Sample], number: int) -> Iterator[list[str]]:
 def main() -> int:
     """Measure and print. Exit status: 1 if the service fails or wrk is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description="CPU time of a request, by stage.")
-    parser.add_argument("--rounds", type=int, default=3, help="visits to each setting (default: %(default)s)")
+    parser.add_argument("--rounds", type=whole(1, 100), default=3, help="visits to each setting (default: %(default)s)")
     parser.add_argument(
-        "--seconds", type=int, default=5, help="length of each measurement with sockets (default: %(default)s)"
+        "--seconds", type=whole(1, 600), default=5, help="length of each measurement with sockets (default: %(default)s)"
     )
     parser.add_argument(
         "--only", default="", metavar="SUBSTRING", help="only lines with this text, as in 'JSON, access log off'"
     )
     parser.add_argument(
-        "--functions", type=int, default=0, metavar="N", help="also print the N most expensive functions of each"
+        "--functions", type=whole(0, 1000), default=0, metavar="N", help="also print the N most expensive functions of each"
     )
     options = parser.parse_args()
     print(report.heading("benchmarks.cost"), flush=True)

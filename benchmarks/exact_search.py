@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.train.flag_types import whole
 from service.latents.distances import METRICS
 from service.store import LatentStore, make_store
 from service.store.interface import Collection, Items, Query, Search
@@ -89,10 +90,10 @@ async def measure(path: Path, count: int, dim: int, k: int, rounds: int) -> None
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exact_search", description=__doc__)
-    parser.add_argument("--items", type=int, default=1_000_000)
-    parser.add_argument("--dim", type=int, default=32)
-    parser.add_argument("--k", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--items", type=whole(1, 100_000_000), default=1_000_000)
+    parser.add_argument("--dim", type=whole(1, 1024), default=32)
+    parser.add_argument("--k", type=whole(1, 1000), default=10)
+    parser.add_argument("--rounds", type=whole(1, 100), default=5)
     options = parser.parse_args()
     if "OPENBLAS_NUM_THREADS" not in os.environ:
         print("set OPENBLAS_NUM_THREADS=1, as the service does; then numpy alone is measured with one thread too")

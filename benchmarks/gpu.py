@@ -25,6 +25,7 @@ from benchmarks.load import LoadError, Request
 from benchmarks.process import Running, StartError, free_port, running
 from benchmarks.service import READY, counts
 from benchmarks.workload import NPY, ROOT, encode_request, npy, png
+from models.train.flag_types import whole
 from service.engine.buckets import smaller_buckets
 from service.engine.programs.cuda_program import CudaProgram, Streams
 from service.engine.programs.torch_program import Program, Rows, TorchProgram
@@ -162,9 +163,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="How much of a GPU reaches the callers.")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu to try it out (default: %(default)s)")
     parser.add_argument(
-        "--seconds", type=int, default=3, help="length of each measurement of the service (default: %(default)s)"
+        "--seconds", type=whole(1, 600), default=3, help="length of each measurement of the service (default: %(default)s)"
     )
-    parser.add_argument("--max-batch", type=int, default=MANY, help="rows of the largest batch (default: %(default)s)")
+    parser.add_argument(
+        "--max-batch", type=whole(1, 4096), default=MANY, help="rows of the largest batch (default: %(default)s)"
+    )
     parser.add_argument("--precision", default="float32", help="precision of the service (default: %(default)s)")
     options = parser.parse_args()
     device = torch.device(options.device)

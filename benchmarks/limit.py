@@ -27,6 +27,7 @@ import models
 from benchmarks.load import Request
 from benchmarks.workload import BOUNDARY, LATENT_DIM, MODEL, ROOT, Traffic, npy, png, traffic
 from models.mosaic import tile
+from models.train.flag_types import positive
 from service.engine.programs.onnx_program import start_sessions
 
 WEIGHTS = ROOT / "models" / "weights" / MODEL
@@ -193,7 +194,7 @@ def main() -> int:
         "--engine", choices=sorted(ENGINES), default="torch", help="what computes the batches (default: %(default)s)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=1.0, help="length of the measurement of each kind (default: %(default)s)"
+        "--seconds", type=positive(), default=1.0, help="length of the measurement of each kind (default: %(default)s)"
     )
     parser.add_argument(
         "--traffic",

@@ -32,6 +32,7 @@ from benchmarks.workload import (
     sample_request,
     traffic,
 )
+from models.train.flag_types import whole
 
 ROWS = 64
 PEAK_CONNECTIONS = 32
@@ -213,7 +214,7 @@ BESIDE_COLUMNS = ("beside 2,000 pictures as", "requests/s", "p50 ms", "p99 ms", 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print. Exit status: 1 if the server fails or wrk is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description="Measure the service under overload.")
-    parser.add_argument("--seconds", type=int, default=10, help="length of each measurement (default: %(default)s)")
+    parser.add_argument("--seconds", type=whole(1, 600), default=10, help="length of each measurement (default: %(default)s)")
     parser.add_argument(
         "--server-args", nargs=argparse.REMAINDER, default=[], help="pass all following arguments to the server"
     )

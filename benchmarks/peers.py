@@ -22,6 +22,7 @@ from benchmarks.environments import InstallError
 from benchmarks.load import LoadError, Request, Result
 from benchmarks.process import Memory, Running, StartError, free_port, running, send
 from benchmarks.workload import Scenario, tensor_traffic, traffic
+from models.train.flag_types import whole
 
 ENCODE = "encode 1, JSON"
 DRAWS = ("decode 1 to PNG", "sample 16 to JSON")
@@ -202,8 +203,8 @@ def cost_rows(standings: Sequence[Standing]) -> Iterator[list[str]]:
 def main() -> int:
     """Measure and print. Exit status: 1 if our own service fails or wrk is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="Compare this service with other servers.")
-    parser.add_argument("--rounds", type=int, default=3, help="visits to each server (default: %(default)s)")
-    parser.add_argument("--seconds", type=int, default=3, help="length of each measurement (default: %(default)s)")
+    parser.add_argument("--rounds", type=whole(1, 100), default=3, help="visits to each server (default: %(default)s)")
+    parser.add_argument("--seconds", type=whole(1, 600), default=3, help="length of each measurement (default: %(default)s)")
     known = [peer.name for peer in PEERS]
     parser.add_argument("--peers", nargs="+", choices=known, default=known, help="servers to compare with (default: all)")
     arguments = parser.parse_args()

@@ -28,6 +28,7 @@ from benchmarks.load import LoadError, Request, Result
 from benchmarks.process import Running, StartError, free_port, running
 from benchmarks.service import READY
 from benchmarks.workload import ROOT
+from models.train.flag_types import whole
 
 SPRITES, LARGE = "sprites", "conv-256"
 SIZES = {SPRITES: 64, LARGE: 256}  # width and height of the model's pictures
@@ -206,9 +207,13 @@ def rows(samples: Mapping[tuple[Kind, int], Sequence[Sample]]) -> Iterator[list[
 def main() -> int:
     """Measure and print. Exit status: 1 if the service fails or wrk is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures", description="Measure larger pictures.")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each line, interleaved (default: %(default)s)")
-    parser.add_argument("--seconds", type=int, default=3, help="length of each measurement (default: %(default)s)")
-    parser.add_argument("--connections", type=int, nargs="+", default=[16], help="connections of the client (default: 16)")
+    parser.add_argument(
+        "--rounds", type=whole(1, 100), default=3, help="measurements of each line, interleaved (default: %(default)s)"
+    )
+    parser.add_argument("--seconds", type=whole(1, 600), default=3, help="length of each measurement (default: %(default)s)")
+    parser.add_argument(
+        "--connections", type=whole(1, 1024), nargs="+", default=[16], help="connections of the client (default: 16)"
+    )
     parser.add_argument("--only", default="", metavar="SUBSTRING", help="only lines with this text, as in 'sprites, JPEG'")
     options = parser.parse_args()
     print(report.heading("benchmarks.pictures"), flush=True)

@@ -18,7 +18,7 @@ from benchmarks.process import Running, StartError, free_port, running
 from benchmarks.queueing import BatchTimes, Latencies, replicas_for, simulate
 from benchmarks.service import READY
 from benchmarks.workload import MODEL, sample_request
-from models.train.flag_types import whole
+from models.train.flag_types import positive, whole
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 WAKING = 0.05  # the load, as a share of what a server can do, at which nearly every request finds it idle
@@ -39,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=whole(1, 600), default=3, help="how long each measurement takes (3)")
     parser.add_argument("--check-share", type=float, nargs="*", default=[0.1, 0.2, 0.3],
                         help="loads of the check, as shares of what two replicas with a core each could serve")  # fmt: skip
-    parser.add_argument("--rate", type=float, help="say how many replicas so many requests a second need")
-    parser.add_argument("--p99-ms", type=float, default=50.0, help="the latency in ms that 99 %% of them may have (50)")
+    parser.add_argument("--rate", type=positive(), help="say how many replicas so many requests a second need")
+    parser.add_argument("--p99-ms", type=positive(), default=50.0, help="the latency in ms that 99 %% of them may have (50)")
     arguments = parser.parse_args(argv)
     requests = [sample_request(seed, "?format=npy", arguments.samples) for seed in range(64)]
     print(report.heading("benchmarks.replicas"))

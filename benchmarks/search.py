@@ -19,6 +19,7 @@ from benchmarks.load import LoadError, Request, Result
 from benchmarks.process import Running, StartError, free_port, running
 from benchmarks.service import READY
 from benchmarks.workload import LATENT_DIM, MODEL, NPY, npy, traffic
+from models.train.flag_types import whole
 
 COLLECTION = "/collections/bench"
 ITEMS_A_REQUEST = 4096
@@ -107,14 +108,18 @@ def rows(samples: Mapping[tuple[str, int], Sequence[Sample]]) -> Iterator[list[s
 def main() -> int:
     """Measure and print. Exit status: 1 if the service fails or wrk is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description="Measure search by picture.")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each line, interleaved (default: %(default)s)")
-    parser.add_argument("--seconds", type=int, default=3, help="length of each measurement (default: %(default)s)")
     parser.add_argument(
-        "--connections", type=int, nargs="+", default=[16, 64], help="connections of the client (default: 16 64)"
+        "--rounds", type=whole(1, 100), default=3, help="measurements of each line, interleaved (default: %(default)s)"
     )
-    parser.add_argument("--items", type=int, default=100_000, help="items of the collection (default: %(default)s)")
+    parser.add_argument("--seconds", type=whole(1, 600), default=3, help="length of each measurement (default: %(default)s)")
+    parser.add_argument(
+        "--connections", type=whole(1, 1024), nargs="+", default=[16, 64], help="connections of the client (default: 16 64)"
+    )
+    parser.add_argument(
+        "--items", type=whole(1, 100_000_000), default=100_000, help="items of the collection (default: %(default)s)"
+    )
     parser.add_argument("--metric", default="l2", help="metric of the search (default: %(default)s)")
-    parser.add_argument("--k", type=int, default=10, help="neighbours of each picture (default: %(default)s)")
+    parser.add_argument("--k", type=whole(1, 1000), default=10, help="neighbours of each picture (default: %(default)s)")
     options = parser.parse_args()
     print(report.heading("benchmarks.search"), flush=True)
     try:

@@ -20,6 +20,7 @@ from benchmarks.bystanders import Bystanders
 from benchmarks.load import LoadError, Request, Result
 from benchmarks.process import Running, StartError, environment, free_port, running
 from benchmarks.workload import MODEL, Scenario, scenarios
+from models.train.flag_types import whole
 
 READY = Request("GET", "/health/ready")
 WARM_UP_SECONDS = 1
@@ -154,11 +155,11 @@ def main() -> int:
     """Measure and print. Exit status: 1 if the server fails or wrk is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description="Measure the speed of the service.")
     parser.add_argument(
-        "--rounds", type=int, default=3, help="measurements of each scenario, interleaved (default: %(default)s)"
+        "--rounds", type=whole(1, 100), default=3, help="measurements of each scenario, interleaved (default: %(default)s)"
     )
-    parser.add_argument("--seconds", type=int, default=3, help="length of each measurement (default: %(default)s)")
+    parser.add_argument("--seconds", type=whole(1, 600), default=3, help="length of each measurement (default: %(default)s)")
     parser.add_argument("--only", default="", metavar="SUBSTRING", help="only scenarios with this text in their name")
-    parser.add_argument("--workers", type=int, help="number of workers of the server")
+    parser.add_argument("--workers", type=whole(1, 256), help="number of workers of the server")
     parser.add_argument(
         "--server-args", nargs=argparse.REMAINDER, default=[], help="pass all following arguments to the server"
     )

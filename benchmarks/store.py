@@ -17,6 +17,7 @@ import psutil
 import psycopg
 
 from benchmarks.store_items import AT_LEAST, AT_STEP, DIM, N_LEAST, N_MOST, SPLITS, Items, copy_items, make_items
+from models.train.flag_types import whole
 from service.store.filters import parse_filter
 from service.store.interface import Collection, Query, Search, UnknownCollection
 from service.store.postgres.build_indexes import Wanted, build_indexes
@@ -171,8 +172,8 @@ async def run(address: str, options: argparse.Namespace) -> None:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.store", description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--queries", type=int, default=200, help="of each case")
+    parser.add_argument("--rows", type=whole(100, 100_000_000), default=1_000_000)
+    parser.add_argument("--queries", type=whole(1, 100_000), default=200, help="of each case")
     parser.add_argument("--numbers", choices=("float16", "float32"), default="float16", help="of the HNSW indexes")
     parser.add_argument("--no-keys", action="store_true", help="make no indexes for keys")
     parser.add_argument("--memory", default="1GB", help="maintenance_work_mem")

@@ -22,6 +22,7 @@ from benchmarks.environments import InstallError
 from benchmarks.workload import ROOT
 from models.data import load_data
 from models.readers.download import DataError
+from models.train.flag_types import whole
 from models.train.flags import add_data_flags
 
 BATCH_SIZE, LATENT_DIM = 128, 20
@@ -142,9 +143,11 @@ def rows(standings: Sequence[Standing], nets: Sequence[str]) -> Iterator[list[st
 def main() -> int:
     """Measure and print. Exit status: 1 if our own trainer fails or the data cannot be loaded."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description="Compare our trainer with others.")
-    parser.add_argument("--rounds", type=int, default=5, help="visits to each trainer (default: %(default)s)")
-    parser.add_argument("--pictures", type=int, default=20_000, help="MNIST pictures per epoch (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: %(default)s)")
+    parser.add_argument("--rounds", type=whole(1, 100), default=5, help="visits to each trainer (default: %(default)s)")
+    parser.add_argument(
+        "--pictures", type=whole(1, 60_000), default=20_000, help="MNIST pictures per epoch (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=whole(1, 256), default=1, help="threads of torch (default: %(default)s)")
     parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS), help="nets to train (default: all)")
     add_data_flags(parser)
     arguments = parser.parse_args()
