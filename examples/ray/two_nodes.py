@@ -38,7 +38,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vae-ray-") as name:
         check_length(name)
         os.environ.update(environment(ports, name, options.variable))
-        from ray.cluster_utils import Cluster  # imported late: Ray reads the variables when it is imported
+        try:
+            from ray.cluster_utils import Cluster  # imported late: Ray reads the variables when it is imported
+        except ModuleNotFoundError:
+            sys.exit("error: Ray is not installed: pip install 'vae-service[ray]'")
 
         (Path(name) / "ray").mkdir()
         head = {"num_cpus": options.cpus, "object_store_memory": MEMORY_BYTES, "include_dashboard": False}

@@ -50,3 +50,11 @@ def test_a_wrong_argument_is_refused_before_ray_starts(
         main()
     assert ended.value.code == 2
     assert capsys.readouterr().err.endswith(f"error: {reason}\n")
+
+
+def test_without_ray_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['ray'] = None; sys.argv[1:] = []; from examples.ray.two_nodes import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (1, "error: Ray is not installed: pip install 'vae-service[ray]'\n")
