@@ -55,16 +55,19 @@ wheel: $(SERVING)
 # Files of tests go to so many processes, each of which takes about 1.5 GB; on 2 cores a third one saved half a minute of 13 and
 # made tests lose races. They begin in the order of tests/conftest.py, not in that of their number of tests.
 TEST_PROCESSES ?= 2
+# Python keeps what it compiles, also where the environment says that it shall not: else each of the hundreds of processes that
+# the tests start compiles the service anew, for a second.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
 test: $(TESTING)
 	@{ command -v chromium-headless-shell || command -v chromium || command -v google-chrome; } >/dev/null || \
 		echo "No browser: the tests of /explore and /docs skip; apt-get install chromium-headless-shell"
-	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder || { test $$? -eq 1 && \
+	@$(PYTEST) --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder || { test $$? -eq 1 && \
 		echo "Tests that failed run once more, alone. One that passes now lost a race with the others: mend it." && \
-		$(BIN)/python -m pytest --last-failed; }
+		$(PYTEST) --last-failed; }
 
 soak: $(TESTING)
-	$(BIN)/python -m pytest -m soak
+	$(PYTEST) -m soak
 
 # all need wrk: apt-get install wrk; more with make bench BENCH_ARGS='--rounds 5'
 bench: $(TESTING)
