@@ -1,5 +1,6 @@
 """Encodes one batch of items, whether they are files, rows of Parquet files or rows of arrays. Knows nothing of stores."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -28,8 +29,11 @@ from service.timings import Timings
 NOT_FINITE = "without_a_number_in_their_metadata"
 
 
-async def encode_batch(pipeline: Pipeline, batch: PictureBatch, inference: Inference) -> Encoded:
+async def encode_batch(pipeline: Pipeline, batch: PictureBatch, inference: Inference, turn: asyncio.Lock) -> Encoded:
     """Encode a batch; items that cannot be read or stored are left out and named.
+
+    `turn`: batches that are worked on at the same time are read beside each other, but encoded one after the other, so that
+    there is always one to be read while another one is encoded.
 
     Raises LoadError, BatcherError, DecoderUnavailable.
     """
@@ -43,7 +47,8 @@ async def encode_batch(pipeline: Pipeline, batch: PictureBatch, inference: Infer
     if isinstance(pictures, np.ndarray):
         if own.model.is_pictures:
             own.invert = "no"  # They are inverted already, before they were padded.
-        rows = await pipeline.encode(RawItems(rows=pictures), own)
+        async with turn:
+            rows = await pipeline.encode(RawItems(rows=pictures), own)
         pixels, ids = pictures, batch.ids
     else:
         found = await decode_each(pipeline, _contents(pictures, pipeline.decoders.max_bytes), len(batch.ids), own)
@@ -53,7 +58,8 @@ async def encode_batch(pipeline: Pipeline, batch: PictureBatch, inference: Infer
         if own.label is not None:
             own.label = tuple(own.label[i] for i in found.readable)
         nothing = np.empty((0, 3, own.model.latent_dim), np.float32)
-        rows = await encode_pixels(pipeline, pixels, own) if len(pixels) else nothing
+        async with turn:
+            rows = await encode_pixels(pipeline, pixels, own) if len(pixels) else nothing
     mu, sigma = (np.ascontiguousarray(rows[:, i]) for i in (0, 1))
     distinct = {id(one): one for one in found_metadata}  # Most items share an object with others.
     keys = frozenset().union(*(usable_keys(one.metadata) for one in distinct.values()))

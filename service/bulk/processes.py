@@ -14,12 +14,11 @@ import traceback
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import Pipe, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.resource_tracker import ensure_running
-from queue import SimpleQueue
 
 from service.bulk.encoded import Encoded
 from service.bulk.worker import Work, Worker
@@ -27,6 +26,8 @@ from service.operations.load_sources import Interrupted, PictureBatch
 
 # Batches that wait for each process, so that none is idle while results are stored.
 WAITING = 2
+# Batches that a process works on at a time.
+AT_A_TIME = 2
 # Processes that have nothing to do any more have so many seconds to end by themselves, all together.
 ENDING_SECONDS = 10.0
 
@@ -168,22 +169,28 @@ def _as_interrupted() -> Iterator[None]:
 def _run(work: Work, pipe: Connection) -> None:
     """Encode one batch after the other, until the other end of the pipe is closed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    batches = SimpleQueue[bytes | None]()
-    # Batches are received while one is encoded: neither end may wait for the other to receive something.
-    threading.Thread(target=_receive_all, args=(pipe, batches), daemon=True).start()
-    worker, runner = Worker(work), asyncio.Runner()
-    while (sent := batches.get()) is not None:
-        batch: PictureBatch = pickle.loads(sent)  # noqa: S301  It comes from our own process.
-        pipe.send_bytes(pickle.dumps(_result(worker, runner, batch)))
+    asyncio.run(_encode_all(Worker(work), pipe))
 
 
-def _receive_all(pipe: Connection, batches: "SimpleQueue[bytes | None]") -> None:
-    """Receive batches, and None when there are no more."""
-    try:
-        while True:
-            batches.put(pipe.recv_bytes())
-    except (EOFError, OSError):
-        batches.put(None)
+async def _encode_all(worker: Worker, pipe: Connection) -> None:
+    """Send the results of batches in their order. While one is encoded, the pictures of the next one are read and decoded."""
+    results = asyncio.Queue[asyncio.Task[Encoded | Exception] | None]()
+    room, starting = asyncio.Semaphore(AT_A_TIME), asyncio.Lock()
+
+    async def receive() -> None:
+        with suppress(EOFError, OSError):
+            while await room.acquire():
+                batch: PictureBatch = pickle.loads(await asyncio.to_thread(pipe.recv_bytes))  # noqa: S301  It is our own process's.
+                results.put_nowait(asyncio.create_task(_result(worker, batch, starting)))
+        results.put_nowait(None)
+
+    async def send() -> None:
+        while (task := await results.get()) is not None:
+            result = await task
+            await asyncio.to_thread(pipe.send_bytes, pickle.dumps(result))
+            room.release()
+
+    await asyncio.gather(receive(), send())
 
 
 def _end_with_parent() -> None:
@@ -194,16 +201,13 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _result(worker: Worker, runner: asyncio.Runner, batch: PictureBatch) -> Encoded | Exception:
+async def _result(worker: Worker, batch: PictureBatch, starting: asyncio.Lock) -> Encoded | Exception:
     """Return the result of a batch, or the error, which says where it was raised if it is a fault of ours."""
     try:
-        return runner.run(_encoded(worker, batch))
+        async with starting:
+            if not worker.pipeline.catalog.models:  # An error of this first batch says why; one in `_run` would say nothing.
+                await worker.start()
+        return await worker.encode(batch)
     except Exception as error:
         error.add_note(traceback.format_exc())
         return error
-
-
-async def _encoded(worker: Worker, batch: PictureBatch) -> Encoded:
-    if not worker.pipeline.catalog.models:  # An error of this first batch says why; one in `_run` would say nothing.
-        await worker.start()
-    return await worker.encode(batch)

@@ -1,7 +1,9 @@
 """Files into a collection, without HTTP or a command line."""
 
+import asyncio
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +39,7 @@ async def fill(
     counts = Counts()
 
     async def encode(batch: PictureBatch) -> Encoded:
-        return await encode_batch(service.pipeline, batch, inference)
+        return await encode_batch(service.pipeline, batch, inference, asyncio.Lock())
 
     output = CollectionOutput(service.store.store, collection, encode, progress, counts, replace)
     await load(partial(in_order, encode, 1), output, [source_of(path, inference.preprocessing)], counts, size=16)
@@ -149,7 +151,7 @@ async def test_of_two_loads_at_once_the_second_stores_only_what_is_missing(
         (tmp_path / f"{i}.png").write_bytes(png.write(x[i].transpose(1, 2, 0)))
 
     async def encode(batch: PictureBatch) -> Encoded:
-        return await encode_batch(service.pipeline, batch, inference)
+        return await encode_batch(service.pipeline, batch, inference, asyncio.Lock())
 
     def outputs() -> tuple[CollectionOutput, Counts]:
         counts = Counts()
@@ -166,3 +168,26 @@ async def test_of_two_loads_at_once_the_second_stores_only_what_is_missing(
     assert (await store.collection("new")).seq == 3
     assert await first.wanted(batch) == []  # It sees what the other has stored.
     assert counts.there == 6
+
+
+async def test_a_batch_is_read_while_another_one_is_encoded(
+    service: Service, inference: Inference, x: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    class Paths(list[str]):
+        """Says when the last of the files has been read."""
+
+        def __iter__(self) -> Iterator[str]:
+            yield from super().__iter__()
+            are_read.set()
+
+    are_read, turn = threading.Event(), asyncio.Lock()
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for i, file in enumerate(files):
+        file.write_bytes(png.write(x[i].transpose(1, 2, 0)))
+    batch = PictureBatch([file.name for file in files], [{}] * 3, Paths(map(str, files)))
+    async with turn:  # as if another batch were encoded
+        task = asyncio.create_task(encode_batch(service.pipeline, batch, inference, turn))
+        assert await asyncio.to_thread(are_read.wait, 60)
+        assert not task.done()
+    encoded = await task
+    np.testing.assert_array_equal(encoded.items.mu, (await encode(service.pipeline, inference, RawItems(rows=x[:3]))).mu)

@@ -116,7 +116,7 @@ def test_an_error_in_a_process_is_raised_here(work: Work) -> None:
 
     ended(lambda: asyncio.run(load()))
     assert "has another 'grey' now" in str(said[0])
-    assert "in _encoded" in said[0].__notes__[0]  # where it was raised
+    assert "in start" in said[0].__notes__[0]  # where it was raised
 
 
 @pytest.mark.parametrize("again", [None, 0.01, pytest.param(0.03, marks=pytest.mark.soak)])
