@@ -1,4 +1,4 @@
-"""Which model a request names. Knows nothing of models: proxies import this, and are ready in seconds only without PyTorch."""
+"""Which model a request names. Knows nothing of models, and does without PyTorch, which each proxy would import with it."""
 
 from urllib.parse import parse_qs, unquote
 

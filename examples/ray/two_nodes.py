@@ -20,7 +20,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import yaml
+try:
+    import yaml  # which comes with Ray
+except ModuleNotFoundError:
+    sys.exit("error: Ray is not installed: pip install 'vae-service[ray]'")
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "deploy" / "ray" / "serve.yaml"
@@ -38,10 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vae-ray-") as name:
         check_length(name)
         os.environ.update(environment(ports, name, options.variable))
-        try:
-            from ray.cluster_utils import Cluster  # imported late: Ray reads the variables when it is imported
-        except ModuleNotFoundError:
-            sys.exit("error: Ray is not installed: pip install 'vae-service[ray]'")
+        from ray.cluster_utils import Cluster  # imported late: Ray reads the variables when it is imported
 
         (Path(name) / "ray").mkdir()
         head = {"num_cpus": options.cpus, "object_store_memory": MEMORY_BYTES, "include_dashboard": False}

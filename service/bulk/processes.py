@@ -169,10 +169,10 @@ def _as_interrupted() -> Iterator[None]:
 def _run(work: Work, pipe: Connection) -> None:
     """Encode one batch after the other, until the other end of the pipe is closed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    asyncio.run(_encode_all(Worker(work), pipe))
+    asyncio.run(encode_all(Worker(work), pipe))
 
 
-async def _encode_all(worker: Worker, pipe: Connection) -> None:
+async def encode_all(worker: Worker, pipe: Connection) -> None:
     """Send the results of batches in their order. While one is encoded, the pictures of the next one are read and decoded."""
     results = asyncio.Queue[asyncio.Task[Encoded | Exception] | None]()
     room, starting = asyncio.Semaphore(AT_A_TIME), asyncio.Lock()

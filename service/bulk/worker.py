@@ -51,7 +51,7 @@ class Worker:
         self.device = Device(work.device, work.threads, work.limits, work.engine, work.precision)
         decoders = Decoders(work.max_pixels, work.max_decoded_bytes, work.decode_seconds)
         self.pipeline = Pipeline(Catalog(self.device), decoders)
-        self._turn = asyncio.Lock()
+        self.turn = asyncio.Lock()  # held while a batch is in the model
 
     async def start(self) -> None:
         """Load the model. Raises LoadError if that fails, or if it is not the one with the digest."""
@@ -77,7 +77,7 @@ class Worker:
         """Encode a batch. Raises LoadError, Interrupted."""
         inference = Inference(self.model, background=self.work.background, invert=self.work.invert)
         try:
-            return await encode_batch(self.pipeline, batch, inference, self._turn)
+            return await encode_batch(self.pipeline, batch, inference, self.turn)
         except (BadInput, DataError) as error:
             raise LoadError(str(error)) from None
         except (BatcherError, DecoderUnavailable) as error:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "models" / "weights"
 LISTENING = re.compile(r"listening on (http://[0-9.]+:\d+)")
 # far more than a start or an end takes; only a defect gets there
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 120.0
 
 
 def environment(**variables: str) -> dict[str, str]:

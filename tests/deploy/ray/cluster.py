@@ -16,6 +16,8 @@ from tests.live.server import PATIENCE_SECONDS, ROOT, environment
 
 REPLICA = "ray::ServeReplica:vae:vae"
 COLLECTION = "written"
+# Two nodes with a replica each share the cores of one machine with other tests: two minutes on a slow one.
+START_SECONDS = 300.0
 
 
 class Cluster:
@@ -51,7 +53,7 @@ class Cluster:
 
     def wait_until_ready(self) -> None:
         """Until all nodes answer."""
-        assert self._ready.wait(PATIENCE_SECONDS), f"no address in the output:\n{self.log}"
+        assert self._ready.wait(START_SECONDS), f"no address in the output:\n{self.log}"
         assert self.urls, f"the example ended:\n{self.log}"
 
     def replicas(self) -> list[psutil.Process]:

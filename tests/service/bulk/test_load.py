@@ -188,6 +188,7 @@ async def test_a_batch_is_read_while_another_one_is_encoded(
     async with turn:  # as if another batch were encoded
         task = asyncio.create_task(encode_batch(service.pipeline, batch, inference, turn))
         assert await asyncio.to_thread(are_read.wait, 60)
-        assert not task.done()
+        _, waiting = await asyncio.wait([task], timeout=0.5)
+        assert waiting
     encoded = await task
     np.testing.assert_array_equal(encoded.items.mu, (await encode(service.pipeline, inference, RawItems(rows=x[:3]))).mu)

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from multiprocessing import active_children
+from multiprocessing import Pipe, active_children
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,8 @@ import pytest
 
 from service.bulk import processes
 from service.bulk.encoded import Encoded
-from service.bulk.processes import in_processes
-from service.bulk.worker import Work
+from service.bulk.processes import AT_A_TIME, in_processes
+from service.bulk.worker import Work, Worker
 from service.engine.device import QueueLimits
 from service.operations.load_sources import Interrupted, LoadError, PictureBatch
 from tests.service.bulk.killed import started
@@ -102,6 +102,31 @@ def test_a_process_that_dies_ends_the_load_though_another_one_is_stopped(work: W
 
     ended(lambda: asyncio.run(load()))
     assert said == ["a process that encodes has ended, perhaps because the memory is full: try fewer with --workers"]
+
+
+async def test_a_process_begins_with_the_next_batch_while_one_is_in_the_model(work: Work) -> None:
+    """And with no further one before it has sent a result."""
+
+    class Noting(Worker):
+        async def encode(self, batch: PictureBatch) -> Encoded:
+            begun.put_nowait(batch.ids[0])
+            return await super().encode(batch)
+
+    begun = asyncio.Queue[str]()
+    worker, (ours, theirs) = Noting(work), Pipe()
+    with ours:
+        async for batch in batches(3):
+            ours.send(batch)
+        async with worker.turn:  # as if a batch were in the model
+            task = asyncio.create_task(processes.encode_all(worker, theirs))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert [await begun.get() for _ in range(AT_A_TIME)] == ["0-0", "1-0"]
+            await asyncio.wait([task], timeout=0.3)
+            assert (begun.empty(), ours.poll()) == (True, False)
+        found = [await asyncio.to_thread(ours.recv) for _ in range(3)]
+        assert [one.items.ids[0] for one in found] == ["0-0", "1-0", "2-0"]
+    await task
+    await worker.close()
 
 
 def test_an_error_in_a_process_is_raised_here(work: Work) -> None:
