@@ -20,10 +20,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+WITHOUT_RAY = "error: Ray is not installed: pip install 'vae-service[ray]'"
 try:
     import yaml  # which comes with Ray
 except ModuleNotFoundError:
-    sys.exit("error: Ray is not installed: pip install 'vae-service[ray]'")
+    sys.exit(WITHOUT_RAY)
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "deploy" / "ray" / "serve.yaml"
@@ -41,7 +42,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vae-ray-") as name:
         check_length(name)
         os.environ.update(environment(ports, name, options.variable))
-        from ray.cluster_utils import Cluster  # imported late: Ray reads the variables when it is imported
+        try:
+            from ray.cluster_utils import Cluster  # imported late: Ray reads the variables when it is imported
+        except ModuleNotFoundError:
+            sys.exit(WITHOUT_RAY)
 
         (Path(name) / "ray").mkdir()
         head = {"num_cpus": options.cpus, "object_store_memory": MEMORY_BYTES, "include_dashboard": False}

@@ -52,8 +52,9 @@ def test_a_wrong_argument_is_refused_before_ray_starts(
     assert capsys.readouterr().err.endswith(f"error: {reason}\n")
 
 
-def test_without_ray_it_says_what_to_install() -> None:
-    program = "import sys; sys.modules['yaml'] = None; import examples.ray.two_nodes"  # as after `make serve`
+@pytest.mark.parametrize("missing", ["ray", "yaml"])  # yaml comes with Ray
+def test_without_ray_it_says_what_to_install(missing: str) -> None:
+    program = f"import sys; sys.modules['{missing}'] = None; from examples.ray.two_nodes import main; main()"
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
     )
